@@ -1,0 +1,54 @@
+"""litebert: the complete ALBERT system, from raw text to answers on a plain CPU.
+
+    import litebert
+    predictor = litebert.load("runs/sentiment")
+    predictor.predict(["a fine film"])
+
+Everything named here is imported when first used, so that `import litebert` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "AlbertConfig": "litebert.model.config",
+    "AlbertModel": "litebert.interop.padded",
+    "AlbertForMaskedLM": "litebert.interop.padded",
+    "AlbertForPreTraining": "litebert.interop.padded",
+    "AlbertForSequenceClassification": "litebert.interop.padded",
+    "load": "litebert.infer.predictor",
+    "load_tokenizer": "litebert.text.tokenizer",
+}
+
+__all__ = [  # noqa: RUF022  the same names as in _ROOMS, spelled out for type checkers
+    "AlbertConfig",
+    "AlbertForMaskedLM",
+    "AlbertForPreTraining",
+    "AlbertForSequenceClassification",
+    "AlbertModel",
+    "load",
+    "load_tokenizer",
+]
+
+if TYPE_CHECKING:
+    from litebert.infer.predictor import load
+    from litebert.interop.padded import (
+        AlbertForMaskedLM,
+        AlbertForPreTraining,
+        AlbertForSequenceClassification,
+        AlbertModel,
+    )
+    from litebert.model.config import AlbertConfig
+    from litebert.text.tokenizer import load_tokenizer
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'litebert' has no attribute {name!r}")
+    return getattr(import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])

@@ -1,0 +1,483 @@
+"""The command line: parse, build the settings, call one function, print what it returns.
+
+Everything heavy is imported inside the commands, so that `litebert --help` is quick. A command returns an `Answer`:
+what `--json` prints, and what people read. Users' mistakes are one line on stderr and exit code 2.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from cyclopts import App, CycloptsError, Parameter
+
+from litebert import __version__
+from litebert.errors import ConfigError, InputError, UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command found out."""
+
+    data: dict[str, Any]
+    """Printed as one JSON object under `--json`."""
+    text: Callable[[], None] | str = ""
+    """Printed otherwise: a text, or a function that prints tables."""
+
+
+app = App(
+    name="litebert",
+    version=__version__,
+    help="The complete ALBERT system: raw text to pre-trained encoder, to task model, to answers on a plain CPU.\n\n"
+    "Every command takes --json: stdout is then one JSON object and all else goes to stderr.",
+    help_format="markdown",
+)
+tokenizer_app = App(name="tokenizer", help="Train a tokenizer, or see how one divides text.")
+app.command(tokenizer_app)
+
+Many = Parameter(consume_multiple=True, negative=())
+Set = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative=(), help="Any other setting, as section.key=value; may be given several times."),
+]
+
+
+@tokenizer_app.command(name="train")
+def tokenizer_train(
+    texts: Annotated[list[Path], Parameter(name="TEXT")],
+    /,
+    *,
+    out: Path,
+    vocab_size: int = 30000,
+    cased: Annotated[bool, Parameter(negative=())] = False,
+) -> Answer:
+    """Train a SentencePiece vocabulary with the paper's settings.
+
+    Parameters
+    ----------
+    texts
+        Files or folders: .txt .jsonl .parquet, also .gz .xz .zst.
+    out
+        Folder for `spiece.model`, `tokenizer.json` and `tokenizer_config.json`.
+    vocab_size
+        Number of pieces.
+    cased
+        Keep capitals and accents; the original's English vocabulary is lower-cased.
+    """
+    from litebert.data.sources import find_files, read_documents
+    from litebert.files import require_empty
+    from litebert.text.training import train_tokenizer
+
+    require_empty(out)
+    documents = (document.text for file in find_files(texts) for document in read_documents(file))
+    tokenizer = train_tokenizer(documents, out, vocab_size=vocab_size, lower=not cased)
+    data = {"tokenizer": str(out), "vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint}
+    return Answer(data=data, text=f"{tokenizer.vocab_size:,} pieces in {out}")
+
+
+@tokenizer_app.command(name="encode")
+def tokenizer_encode(*, tokenizer: Path) -> None:
+    """Divide each line of stdin into pieces: JSON lines {"pieces", "ids", "offsets"}, no special tokens added.
+
+    Parameters
+    ----------
+    tokenizer
+        Tokenizer folder, model folder, or a bare SentencePiece `.model` file.
+    """
+    from litebert.text.tokenizer import load_tokenizer
+
+    loaded = load_tokenizer(tokenizer)
+    for line in sys.stdin:
+        encoding = loaded.encode(line.rstrip("\r\n"), special_tokens=False)
+        record = {"pieces": encoding.pieces, "ids": encoding.ids, "offsets": encoding.offsets}
+        print(json.dumps(record, ensure_ascii=False))
+
+
+@app.command
+def prepare(
+    texts: Annotated[list[Path], Parameter(name="TEXT")],
+    /,
+    *,
+    tokenizer: Path,
+    out: Path,
+    held_out: float = 0.005,
+    processes: int = 0,
+    text_field: str = "text",
+) -> Answer:
+    """Turn raw text into token shards: decoded, split into sentences, deduplicated, encoded once.
+
+    A killed run goes on when the same command is given again.
+
+    Parameters
+    ----------
+    texts
+        Files or folders: .txt (documents are files, or stand between blank lines) .jsonl .parquet, also .gz .xz .zst.
+    tokenizer
+        Tokenizer folder, model folder, or a bare SentencePiece `.model` file.
+    out
+        Folder for the shards.
+    held_out
+        Share of the documents that is kept for evaluation, chosen by hash.
+    processes
+        Worker processes; 0: one for each core. The result is the same for any number.
+    text_field
+        Field of .jsonl and column of .parquet that holds the text.
+    """
+    from litebert.data.prepare import prepare as run
+
+    report = run(texts, tokenizer, out, held_out=held_out, processes=processes, text_field=text_field)
+    return Answer(data=report.to_dict(), text=report.summary())
+
+
+@app.command
+def plan(
+    *,
+    preset: str = "base",
+    length: int = 128,
+    batch_size: int = 16,
+    activation_checkpointing: Annotated[bool, Parameter(negative=())] = False,
+) -> Answer:
+    """Say what a model costs: parameters beside the paper's, FLOPs a token, memory to train.
+
+    Parameters
+    ----------
+    preset
+        tiny, mini, small, base, large, xlarge or xxlarge.
+    length
+        Tokens a sequence.
+    batch_size
+        Sequences a step.
+    activation_checkpointing
+        Recompute activations in the backward pass instead of keeping them.
+    """
+    from litebert.model.config import preset as make
+    from litebert.model.plan import plan as run
+
+    result = run(
+        make(preset), length=length, batch_size=batch_size, activation_checkpointing=activation_checkpointing
+    )
+    return Answer(data={"preset": preset} | result.to_dict(), text=result.summary(preset))
+
+
+@app.command
+def pretrain(
+    *,
+    out: Path,
+    data: Annotated[list[str] | None, Many] = None,
+    preset: str | None = None,
+    model: Path | None = None,
+    config: Path | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    length: int | None = None,
+    seed: int | None = None,
+    learning_rate: float | None = None,
+    precision: str | None = None,
+    checkpoint_every: int | None = None,
+    device: str | None = None,
+    assignments: Set = None,
+) -> Answer:
+    """Pre-train on prepared text: masked language modelling and sentence order.
+
+    Parameters
+    ----------
+    out
+        Folder of the run: config.toml, metrics.jsonl, checkpoints/, tensorboard/ and, at the end, model/.
+    data
+        Prepared folders, each with an optional weight: DIR or DIR=WEIGHT.
+    preset
+        Shape of a fresh model: tiny, mini, small, base, large, xlarge, xxlarge.
+    model
+        Model folder to go on from, instead of fresh weights (domain adaptation).
+    config
+        TOML file of settings, such as one of recipes/.
+    resume
+        Go on from the newest checkpoint in `out`.
+    steps
+        Steps of the whole run.
+    batch_size
+        Sequences of full length a step; times length it is the token budget of a step.
+    length
+        Longest sequence in tokens.
+    seed
+        Decides weights, order, masks and dropout.
+    learning_rate
+        Peak rate.
+    precision
+        auto, bf16 or fp32.
+    checkpoint_every
+        Steps between checkpoints.
+    device
+        auto, cpu or cuda.
+    """
+    from litebert.train.pretrain import PretrainSettings
+    from litebert.train.pretrain import pretrain as run
+
+    if preset is not None and model is not None:
+        raise ConfigError("--preset and --model contradict each other; --model brings its own shape")
+    flags = {
+        "folders": dict(_weighted(item) for item in data) if data else None,
+        "preset": preset,
+        "init": str(model) if model else None,
+        "seed": seed,
+        "data.batch_size": batch_size,
+        "data.pairs.length": length,
+        "optimizer.learning_rate": learning_rate,
+        "loop.steps": steps,
+        "loop.precision": precision,
+        "loop.checkpoint_every": checkpoint_every,
+        "loop.device": device,
+    }
+    report = run(_settings(PretrainSettings, config, flags, assignments), out, resume=resume)
+    return Answer(data=report.to_dict(), text=report.summary())
+
+
+@app.command
+def finetune(
+    task: str,
+    /,
+    *,
+    model: str,
+    train: Path,
+    dev: Path,
+    out: Path,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+    config: Path | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    length: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    seeds: int | None = None,
+    train_rows: int | None = None,
+    from_scratch: Annotated[bool | None, Parameter(negative=())] = None,
+    precision: str | None = None,
+    device: str | None = None,
+    assignments: Set = None,
+) -> Answer:
+    """Teach a model a task from labelled rows; the best state on the dev rows is kept.
+
+    Parameters
+    ----------
+    task
+        classify: one label for each text or pair of texts.
+    model
+        Model folder to start from.
+    train
+        Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst.
+    dev
+        Rows to choose the best state by.
+    out
+        Folder of the task model.
+    text
+        Column of the text; found by its usual names where not given.
+    text_pair
+        Column of the second text, for tasks on pairs.
+    label
+        Column of the label.
+    config
+        TOML file of settings.
+    epochs
+        Passes over the training rows.
+    batch_size
+        Sequences a step.
+    length
+        Most tokens of a sequence; longer texts are divided into overlapping windows.
+    learning_rate
+        Peak rate; by the width of the model where not given.
+    seed
+        Decides the head's weights, the order of rows, and dropout.
+    seeds
+        Fine-tune that many times; gives mean and interval, keeps the best.
+    train_rows
+        Train on that many rows only, drawn by the seed.
+    from_scratch
+        Start from random weights of the same shape, to see what pre-training is worth.
+    precision
+        auto, bf16 or fp32.
+    device
+        auto, cpu or cuda.
+    """
+    from litebert.data.labelled import Columns
+    from litebert.train.finetune import FinetuneSettings, finetune_classify
+
+    if task != "classify":
+        raise ConfigError(f"task {task!r} is unknown; use: classify")
+    flags = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "length": length,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "seeds": seeds,
+        "train_rows": train_rows,
+        "from_scratch": from_scratch,
+        "precision": precision,
+        "device": device,
+    }
+    report = finetune_classify(
+        model=model,
+        train=train,
+        dev=dev,
+        out=out,
+        columns=Columns(text, text_pair, label),
+        settings=_settings(FinetuneSettings, config, flags, assignments),
+    )
+    return Answer(data=report.to_dict(), text=f"model: {out}")
+
+
+@app.command
+def predict(
+    source: Annotated[str, Parameter(name="FILE")] = "-",
+    /,
+    *,
+    model: str,
+    out: Path | None = None,
+    text: str | None = None,
+    text_pair: str | None = None,
+    device: str = "auto",
+) -> None:
+    """Answer rows, in their order: JSON lines on stdout, or a file of the kind its name says.
+
+    Parameters
+    ----------
+    source
+        .csv .tsv .jsonl .parquet, also .gz .xz .zst; `-`, or nothing: JSON lines from stdin.
+    model
+        Model folder; a pre-trained one without a task fills in [MASK].
+    out
+        File to write instead of stdout.
+    text
+        Column of the text; found by its usual names where not given.
+    text_pair
+        Column of the second text.
+    device
+        auto, cpu or cuda.
+    """
+    from litebert.data.labelled import Columns
+    from litebert.infer.predictor import predict_file
+
+    predict_file(model, source, out, columns=Columns(text, text_pair), device=device)
+
+
+@app.command
+def evaluate(
+    *,
+    model: str,
+    data: Path,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+    device: str = "auto",
+) -> Answer:
+    """Judge a task model on labelled rows; the last line of stdout is one JSON object of metrics.
+
+    Parameters
+    ----------
+    model
+        Folder of a task model.
+    data
+        Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst.
+    text
+        Column of the text; that of training where not given.
+    text_pair
+        Column of the second text.
+    label
+        Column of the label.
+    device
+        auto, cpu or cuda.
+    """
+    from litebert.data.labelled import Columns
+    from litebert.infer.predictor import evaluate_model
+
+    metrics = evaluate_model(model, data, columns=Columns(text, text_pair, label), device=device)
+    return Answer(data=metrics, text=json.dumps(metrics, ensure_ascii=False))
+
+
+@app.command
+def convert(source: Path, out: Path, /) -> Answer:
+    """Turn another program's ALBERT into a litebert folder.
+
+    Parameters
+    ----------
+    source
+        Hugging Face folder, TensorFlow folder, or prefix of a TensorFlow checkpoint.
+    out
+        Folder of the model.
+    """
+    from litebert.interop.convert import convert as run
+
+    saved = run(source, out)
+    return Answer(data={"model": str(saved.folder)}, text=saved.note or f"model: {saved.folder}")
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; exits with 0, 2 (the user's input is at fault) or 1 (we are)."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in tokens
+    try:
+        answer = app(
+            [token for token in tokens if token != "--json"],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        if isinstance(answer, Answer):
+            _show(answer, as_json)
+        sys.stdout.flush()
+    except UserError as error:
+        _fail(" ".join(str(error).split()))
+    except CycloptsError as error:
+        _fail(" ".join(str(error).split()) + " See: litebert --help")
+    except BrokenPipeError:  # the reader of our output has gone; that is no fault of anyone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _show(answer: Answer, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer.data, ensure_ascii=False))
+    elif callable(answer.text):
+        answer.text()
+    elif answer.text:
+        print(answer.text)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"litebert: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _settings(
+    cls: type[T], path: Path | None, flags: dict[str, Any], assignments: list[str] | None
+) -> T:
+    """Defaults < TOML < command line."""
+    from litebert import config
+
+    tree = config.read_toml(path) if path else {}
+    for name, value in flags.items():
+        if value is not None:
+            config.merge(tree, config.nest(name, value))
+    return config.build(cls, config.merge(tree, config.parse_assignments(assignments or [])))
+
+
+def _weighted(item: str) -> tuple[str, float]:
+    """Read DIR or DIR=WEIGHT."""
+    folder, equals, weight = item.rpartition("=")
+    if not equals or Path(item).exists():
+        return item, 1.0
+    try:
+        return folder, float(weight)
+    except ValueError:
+        raise InputError(f"--data {item}: the weight {weight!r} is no number; write DIR=WEIGHT, as in books=2") from None
