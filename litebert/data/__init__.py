@@ -1,0 +1,1 @@
+"""Tokens to batches: corpus, shards, pairs, masks, labelled rows."""

@@ -1,0 +1,353 @@
+"""The input of pre-training: an endless, reproducible stream of steps, each a batch of masked sequences.
+
+1. All documents of the data folders are cut into blocks; an epoch is a permutation of them, drawn from (seed, epoch).
+2. A window is a fixed number of blocks, taken from the folders in proportion to their weights. Its sequences are
+   made, shuffled and masked with a generator drawn from (seed, window): a pure function of the window's number,
+   whichever process computes it (`WindowSource.window`).
+3. Sequences are taken from the windows in order until the token budget of a step is full (`BatchStream`).
+4. A step is divided into micro-batches, padded to shapes that never change, so that compilation happens once.
+
+The state of the stream is two numbers, the window and the sequence in it: resuming costs the same at any step.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litebert.data.masking import Masked, MaskSettings, MaskVocabulary, mask
+from litebert.data.pairs import NO_LABEL, Blocks, PairSettings, Samples, cut_blocks, join_texts, make_samples, read_text
+from litebert.data.shards import TokenCorpus, open_corpus
+from litebert.errors import ConfigError, DataFolderError
+from litebert.text.tokenizer import Tokenizer
+
+WINDOW_BLOCKS = 128
+"""Blocks a window holds: the reach of shuffling within an epoch."""
+
+BLOCK_SEQUENCES = 8
+"""Length of a block in sequences: longer blocks waste less at their ends, shorter ones mix documents better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What a step reads."""
+
+    batch_size: int = 64
+    """Sequences of full length a step; times `pairs.length` it is the token budget of a step."""
+    micro_batches: int = 1
+    """Parts in which a step is computed; more need less memory, the data stay the same."""
+    workers: int = 0
+    """Processes that prepare batches ahead of the training loop; 0: the loop prepares them itself."""
+    pairs: PairSettings = field(default_factory=PairSettings)
+    masking: MaskSettings = field(default_factory=MaskSettings)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size = {self.batch_size}: expected 1 or more")
+        if not 1 <= self.micro_batches <= self.batch_size:
+            raise ConfigError(
+                f"micro_batches = {self.micro_batches}: expected 1 to batch_size ({self.batch_size})"
+            )
+        if self.workers < 0:
+            raise ConfigError(f"workers = {self.workers}: expected 0 or more")
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens a step, at most."""
+        return self.batch_size * self.pairs.length
+
+    @property
+    def sequence_slots(self) -> int:
+        """Sequences a step, at most: a quarter more than of full length, as some are short."""
+        return self.batch_size + -(-self.batch_size // 4)
+
+
+class PretrainBatch(NamedTuple):
+    """Masked sequences, one after the other. In a padded batch, everything behind the last sequence is unused."""
+
+    input_ids: NDArray[np.int64]  # (T,)
+    position_ids: NDArray[np.int64]  # (T,)
+    token_type_ids: NDArray[np.int64]  # (T,)
+    cu_seqlens: NDArray[np.int32]  # (S + 1,)
+    masked_positions: NDArray[np.int64]  # (M,)
+    masked_labels: NDArray[np.int64]  # (M,) NO_LABEL where unused
+    order_labels: NDArray[np.int64]  # (S,) NO_LABEL where there is none
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in use, special ones included."""
+        return int(self.cu_seqlens[-1])
+
+
+class StreamState(NamedTuple):
+    """Where a stream stands: the next sequence to be read."""
+
+    window: int = 0
+    sample: int = 0
+
+
+class SpecialIds(NamedTuple):
+    """What the stream needs to know of a tokenizer."""
+
+    cls_id: int
+    sep_id: int
+    pad_id: int
+    vocabulary: MaskVocabulary
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "SpecialIds":
+        """Take the ids and tables from a tokenizer."""
+        allowed = np.setdiff1d(np.arange(tokenizer.vocab_size), sorted(tokenizer.special_ids))
+        vocabulary = MaskVocabulary(tokenizer.mask_id, tokenizer.word_start_table, allowed.astype(np.int32))
+        return cls(tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id, vocabulary)
+
+
+class WindowSource:
+    """Masked windows of one or several data folders: a pure function of (seed, window number)."""
+
+    def __init__(
+        self,
+        folders: dict[Path, float],
+        special: SpecialIds,
+        settings: DataSettings,
+        seed: int,
+        split: str = "train",
+    ) -> None:
+        self.settings, self.special, self.seed = settings, special, seed
+        self._arguments = (folders, special, settings, seed, split)
+        self.corpora: list[TokenCorpus] = [open_corpus(folder) for folder in folders]
+        weights = np.array(list(folders.values()), dtype=np.float64)
+        if not folders or not np.all(weights > 0):
+            raise ConfigError("data folders need weights above 0, as in --data wikipedia=2 --data novels=1")
+        self.shares = weights / weights.sum()
+        self.splits = [corpus.split(split) for corpus in self.corpora]
+        tokens = settings.pairs.length * BLOCK_SEQUENCES
+        self.blocks: list[Blocks] = [cut_blocks(part.shards, tokens) for part in self.splits]
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
+        for corpus, blocks in zip(self.corpora, self.blocks, strict=True):
+            if not len(blocks.first):
+                raise DataFolderError(f"{corpus.path}: no {split} documents; prepare more text")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process by name: the maps are opened there anew, not copied."""
+        return WindowSource, self._arguments
+
+    def windows_per_epoch(self, folder: int = 0) -> float:
+        """Windows after which every block of a folder has been read once."""
+        return len(self.blocks[folder].first) / (WINDOW_BLOCKS * float(self.shares[folder]))
+
+    def window(self, number: int) -> tuple[Samples, Masked]:
+        """Make the sequences of a window."""
+        rng = np.random.default_rng([self.seed, 1, number])
+        texts = [
+            read_text(split.shards, blocks)
+            for split, blocks in zip(self.splits, self._window_blocks(number), strict=True)
+            if len(blocks.first)
+        ]
+        samples = make_samples(
+            join_texts(texts), self.settings.pairs, self.special.cls_id, self.special.sep_id, rng
+        )
+        return samples, mask(samples, self.special.vocabulary, self.settings.masking, rng)
+
+    def _window_blocks(self, number: int) -> list[Blocks]:
+        """Return each folder's blocks of a window."""
+        if len(self.blocks) == 1:  # windows end with the epoch, so that each epoch reads every block once
+            count = len(self.blocks[0].first)
+            epoch, window = divmod(number, -(-count // WINDOW_BLOCKS))
+            chosen = self._order(0, epoch)[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
+            return [Blocks(*(column[chosen] for column in self.blocks[0]))]
+        # A folder's blocks so far are its share of all blocks so far, rounded; each folder has its own epochs.
+        bounds = np.concatenate(([0], np.cumsum(self.shares))) * WINDOW_BLOCKS
+        before = np.diff(np.round(bounds * number)).astype(np.int64)
+        until = np.diff(np.round(bounds * (number + 1))).astype(np.int64)
+        taken: list[Blocks] = []
+        for folder, blocks in enumerate(self.blocks):
+            turns = [divmod(int(i), len(blocks.first)) for i in range(before[folder], until[folder])]
+            chosen = np.array([self._order(folder, epoch)[i] for epoch, i in turns], dtype=np.int64)
+            taken.append(Blocks(*(column[chosen] for column in blocks)))
+        return taken
+
+    def _order(self, folder: int, epoch: int) -> NDArray[np.int64]:
+        """Return the order in which an epoch reads the blocks of a folder; the last one asked for is kept."""
+        if self._orders.get(folder, (-1,))[0] != epoch:
+            rng = np.random.default_rng([self.seed, 0, folder, epoch])
+            self._orders[folder] = (epoch, rng.permutation(len(self.blocks[folder].first)))
+        return self._orders[folder][1]
+
+
+class BatchStream:
+    """An endless iterator over steps; `state` is the place behind the last step it gave."""
+
+    def __init__(self, source: WindowSource, state: StreamState = StreamState()) -> None:  # noqa: B008
+        self.source = source
+        self.state = state
+
+    def __iter__(self) -> Iterator[PretrainBatch]:
+        """Give steps from `state` on, for ever."""
+        settings = self.source.settings
+        budget, slots = settings.token_budget, settings.sequence_slots
+        parts: list[PretrainBatch] = []
+        tokens = sequences = 0
+        start = self.state
+        for number, (samples, masked) in _windows(self.source, start.window):
+            ends = samples.cu_seqlens
+            first = start.sample if number == start.window else 0
+            while first < len(samples.labels):
+                stop = int(np.searchsorted(ends, ends[first] + budget - tokens, side="right")) - 1
+                stop = min(stop, first + slots - sequences)
+                if stop > first:
+                    parts.append(_slice(samples, masked, first, stop))
+                    tokens += int(ends[stop] - ends[first])
+                    sequences += stop - first
+                    first = stop
+                if first < len(samples.labels):  # the next sequence does not fit: the step is full
+                    self.state = StreamState(number, first)
+                    yield concatenate(parts)
+                    parts, tokens, sequences = [], 0, 0
+
+
+def _windows(source: WindowSource, first: int) -> Iterator[tuple[int, tuple[Samples, Masked]]]:
+    """Give the windows from `first` on in order, computed here or ahead of time by worker processes."""
+    workers = source.settings.workers
+    if not workers:
+        for number in itertools.count(first):
+            yield number, source.window(number)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_adopt, initargs=(source,)) as pool:
+        numbers = itertools.count(first)
+        ahead = deque((n, pool.submit(_work, n)) for n in itertools.islice(numbers, 2 * workers))
+        try:
+            while True:
+                number, future = ahead.popleft()
+                after = next(numbers)
+                ahead.append((after, pool.submit(_work, after)))
+                yield number, future.result()
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+_adopted: list[WindowSource] = []  # in a worker process: the source it works for
+
+
+def _adopt(source: WindowSource) -> None:
+    _adopted.append(source)
+
+
+def _work(number: int) -> tuple[Samples, Masked]:
+    return _adopted[0].window(number)
+
+
+def held_out_batches(source: WindowSource, tokens: int) -> Iterator[PretrainBatch]:
+    """Steps of the first epoch until `tokens` tokens are read or the epoch ends, always the same ones."""
+    read = 0
+    windows = -(-len(source.blocks[0].first) // WINDOW_BLOCKS)
+    for number in range(windows):
+        samples, masked = source.window(number)
+        first = 0
+        while first < len(samples.labels):
+            limit = samples.cu_seqlens[first] + source.settings.token_budget
+            stop = int(np.searchsorted(samples.cu_seqlens, limit, side="right")) - 1
+            yield _slice(samples, masked, first, stop)
+            read += int(samples.cu_seqlens[stop] - samples.cu_seqlens[first])
+            if read >= tokens:
+                return
+            first = stop
+
+
+def micro_batches(batch: PretrainBatch, settings: DataSettings, pad_id: int) -> list[PretrainBatch]:
+    """Divide a step into `settings.micro_batches` parts, padded to shapes that depend on the settings alone."""
+    parts = settings.micro_batches
+    if parts == 1:
+        divided = [batch]
+        tokens, sequences = settings.token_budget, settings.sequence_slots
+    else:
+        # Dealt out by falling length, parts differ by at most one sequence in number and one length in tokens.
+        order = np.argsort(-np.diff(batch.cu_seqlens), kind="stable")
+        divided = [_select(batch, np.sort(order[part::parts])) for part in range(parts)]
+        tokens = -(-settings.token_budget // parts) + settings.pairs.length
+        sequences = -(-settings.sequence_slots // parts)
+    # Some three standard deviations above the mean of masked tokens; what is beyond is not predicted.
+    mean = settings.masking.share * tokens
+    masked = min(tokens, -(-int(mean + 2.5 * mean**0.5 + 8) // 8) * 8)
+    return [pad(part, tokens, sequences, masked, pad_id) for part in divided]
+
+
+def pad(batch: PretrainBatch, tokens: int, sequences: int, masked: int, pad_id: int) -> PretrainBatch:
+    """Fill a batch up to fixed shapes; predictions beyond `masked` are dropped."""
+
+    def fill(values: NDArray[np.integer], size: int, value: int) -> NDArray[np.int64]:
+        out = np.full(size, value, dtype=np.int64)
+        out[: min(len(values), size)] = values[:size]
+        return out
+
+    return PretrainBatch(
+        fill(batch.input_ids, tokens, pad_id),
+        fill(batch.position_ids, tokens, 0),
+        fill(batch.token_type_ids, tokens, 0),
+        fill(batch.cu_seqlens, sequences + 1, batch.num_tokens).astype(np.int32),
+        fill(batch.masked_positions, masked, 0),
+        fill(batch.masked_labels, masked, NO_LABEL),
+        fill(batch.order_labels, sequences, NO_LABEL),
+    )
+
+
+def concatenate(parts: list[PretrainBatch]) -> PretrainBatch:
+    """Put batches one after the other."""
+    offsets = np.cumsum([0, *(part.num_tokens for part in parts)])
+    ends = [part.cu_seqlens[1:] + offset for part, offset in zip(parts, offsets, strict=False)]
+    positions = [part.masked_positions + offset for part, offset in zip(parts, offsets, strict=False)]
+    return PretrainBatch(
+        np.concatenate([part.input_ids for part in parts]),
+        np.concatenate([part.position_ids for part in parts]),
+        np.concatenate([part.token_type_ids for part in parts]),
+        np.concatenate([[0], *ends]).astype(np.int32),
+        np.concatenate(positions),
+        np.concatenate([part.masked_labels for part in parts]),
+        np.concatenate([part.order_labels for part in parts]),
+    )
+
+
+def _slice(samples: Samples, masked: Masked, first: int, stop: int) -> PretrainBatch:
+    """Take the sequences first..stop of a window as a batch."""
+    ends = samples.cu_seqlens[first : stop + 1]
+    start = ends[0]
+    tokens = slice(int(start), int(ends[-1]))
+    chosen = slice(*np.searchsorted(masked.positions, (ends[0], ends[-1])))
+    positions = np.arange(tokens.stop - tokens.start) - np.repeat(ends[:-1] - start, np.diff(ends))
+    return PretrainBatch(
+        masked.input_ids[tokens].astype(np.int64),
+        positions,
+        samples.segment_ids[tokens].astype(np.int64),
+        (ends - start).astype(np.int32),
+        masked.positions[chosen] - start,
+        masked.targets[chosen].astype(np.int64),
+        samples.labels[first:stop],
+    )
+
+
+def _select(batch: PretrainBatch, sequences: NDArray[np.int64]) -> PretrainBatch:
+    """Take some sequences of a batch."""
+    ends = batch.cu_seqlens.astype(np.int64)
+    sizes = np.diff(ends)[sequences]
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    tokens = np.arange(offsets[-1]) + np.repeat(ends[sequences] - offsets[:-1], sizes)
+    place = np.full(batch.num_tokens, -1, dtype=np.int64)  # from the old position to the new
+    place[tokens] = np.arange(len(tokens))
+    chosen = place[batch.masked_positions] >= 0
+    return PretrainBatch(
+        batch.input_ids[tokens],
+        batch.position_ids[tokens],
+        batch.token_type_ids[tokens],
+        offsets.astype(np.int32),
+        place[batch.masked_positions[chosen]],
+        batch.masked_labels[chosen],
+        batch.order_labels[sequences],
+    )

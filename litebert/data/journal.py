@@ -1,0 +1,265 @@
+"""The unfinished side of a data folder: what has been written so far, and how to go on after a kill.
+
+While work goes on there is no data folder, only `NAME.unfinished` beside it:
+
+    journal.json       settings and progress at the last commit, replaced atomically
+    documents.jsonl    one line for every document written: the later table
+    digests            8 bytes for every document written, to know duplicates again
+    data/              the later data folder
+
+All but the journal is append-only. A commit brings the data to the disk and then notes its lengths; who
+goes on cuts everything back to the noted lengths, so an interrupted run ends with the same bytes as an
+uninterrupted one.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from litebert.data.duplicates import DigestSet
+from litebert.data.shards import SPLITS, Ends, ShardCounts, SplitWriter
+from litebert.data.workers import Encoded, Mask, select
+from litebert.errors import DataFolderError, InputError
+from litebert.files import write_text
+
+JOURNAL_NAME = "journal.json"
+TABLE_NAME = "documents.jsonl"
+DIGESTS_NAME = "digests"
+DATA_NAME = "data"
+
+MANY_FILES = 1000
+OTHER_FILES = "(other files)"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Everything that must be known to go on, and all that is counted on the way."""
+
+    file: int = 0
+    chunk: int = 0
+    """Chunks of that file that are done."""
+    shards: dict[str, list[ShardCounts]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    table_bytes: int = 0
+    documents: int = 0
+    pairable: int = 0
+    """Documents with two sentences or more."""
+    text_bytes: int = 0
+    duplicates: int = 0
+    empty: int = 0
+    replaced: dict[str, int] = field(default_factory=dict)
+    """Bytes that were not UTF-8, by file; once `MANY_FILES` are named the rest count as `OTHER_FILES`."""
+    sources: dict[str, dict[str, int]] = field(default_factory=dict)
+    moved: int | None = None
+    """Digest of the one document that is put into the split that would have been empty otherwise."""
+
+    @classmethod
+    def from_dict(cls, noted: dict[str, Any]) -> "Progress":
+        """The inverse of `dataclasses.asdict` after JSON."""
+        shards = {split: [ShardCounts(*counts) for counts in noted["shards"][split]] for split in SPLITS}
+        return cls(**{**noted, "shards": shards})
+
+
+class Journal:
+    """The unfinished folder, open for writing; get one from `open_journal`."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any], progress: Progress, dtype: str) -> None:
+        self.folder = folder
+        self.data = folder / DATA_NAME
+        self.settings = settings
+        self.progress = progress
+        self.dtype = dtype
+        self._begin()
+
+    def _begin(self) -> None:
+        self.data.mkdir(exist_ok=True)
+        progress = self.progress
+        self._table = _cut(self.folder / TABLE_NAME, progress.table_bytes)
+        self._digests = _cut(self.folder / DIGESTS_NAME, progress.documents * 8)
+        self.seen = DigestSet(np.fromfile(self.folder / DIGESTS_NAME, "<u8"))
+        size = self.settings["shard_tokens"]
+        self._writers = {
+            split: SplitWriter(self.data, split, self.dtype, progress.shards[split], shard_tokens=size)
+            for split in SPLITS
+        }
+
+    def append(self, encoded: Encoded, files: list[tuple[str, str]]) -> None:
+        """Write the documents of one unit that are new; `files` gives name and source of each input file.
+
+        Raises OSError.
+        """
+        progress = self.progress
+        new = self.seen.add(encoded.digests)
+        held_out = encoded.digests < np.uint64(int(self.settings["held_out"] * 2**64))
+        if progress.moved is not None:
+            held_out ^= encoded.digests == np.uint64(progress.moved)
+        rows = [""] * len(new)
+        sources = [files[piece.file][1] for piece in encoded.pieces for _ in range(piece.documents)]
+        for split, chosen in zip(SPLITS, (new & ~held_out, new & held_out), strict=True):
+            if chosen.any():
+                self._write(split, encoded, chosen, sources, rows)
+        table = "".join(rows).encode()
+        self._table.write(table)
+        self._digests.write(encoded.digests[new].astype("<u8").tobytes())
+        progress.table_bytes += len(table)
+        self._count(encoded, new, files)
+
+    def commit(self) -> None:
+        """Bring everything to the disk, then note that it is there. Raises OSError, OutputError."""
+        for writer in self._writers.values():
+            writer.flush()
+        for file in (self._table, self._digests):
+            file.flush()
+            os.fsync(file.fileno())
+        self.progress.shards = {split: writer.counts for split, writer in self._writers.items()}
+        self._note()
+
+    def restart(self, moved: int) -> None:
+        """Forget all that was written, and put the document with digest `moved` into the other split."""
+        self.close()
+        self.progress = Progress(moved=moved)
+        self._note()  # before the files are cut: what is noted must be there, more may be
+        self._begin()
+
+    def close(self) -> None:
+        """Close all files; what is not committed counts as not written."""
+        for writer in self._writers.values():
+            writer.discard()
+        for file in (self._table, self._digests):
+            file.close()
+
+    def _note(self) -> None:
+        noted = {"settings": self.settings, "progress": asdict(self.progress)}
+        write_text(self.folder / JOURNAL_NAME, json.dumps(noted))
+
+    def _write(self, split: str, encoded: Encoded, chosen: Mask, sources: list[str], rows: list[str]) -> None:
+        parts = select(encoded, chosen)
+        shard, before = self._writers[split].append(*parts)
+        first = before + np.cumsum(parts[2]) - parts[2]
+        places = zip(np.flatnonzero(chosen).tolist(), first.tolist(), parts[2].tolist(), strict=True)
+        for row, start, sentences in places:
+            line = [encoded.ids[row], sources[row], split, shard, start, sentences]
+            rows[row] = json.dumps(line, ensure_ascii=False) + "\n"
+
+    def _count(self, encoded: Encoded, new: Mask, files: list[tuple[str, str]]) -> None:
+        progress = self.progress
+        progress.documents += int(new.sum())
+        progress.pairable += int((encoded.document_sentences[new] > 1).sum())
+        progress.duplicates += int((~new).sum())
+        progress.text_bytes += int(encoded.text_bytes[new].sum())
+        ends = np.cumsum(encoded.document_sentences)
+        tokens = np.diff(np.concatenate([[0], np.cumsum(encoded.sentence_lengths)])[ends], prepend=0)
+        begin = 0
+        for piece in encoded.pieces:
+            name, source = files[piece.file]
+            rows = slice(begin, begin + piece.documents)
+            begin += piece.documents
+            progress.file, progress.chunk = piece.file, piece.number + 1
+            progress.empty += piece.empty
+            if piece.replaced:
+                if name not in progress.replaced and len(progress.replaced) >= MANY_FILES:
+                    name = OTHER_FILES
+                progress.replaced[name] = progress.replaced.get(name, 0) + piece.replaced
+            if new[rows].any():
+                _add(progress.sources.setdefault(source, {}), encoded, tokens, rows, new[rows])
+
+
+def _add(counts: dict[str, int], encoded: Encoded, tokens: Ends, rows: slice, new: Mask) -> None:
+    added = {
+        "documents": int(new.sum()),
+        "sentences": int(encoded.document_sentences[rows][new].sum()),
+        "tokens": int(tokens[rows][new].sum()),
+        "text_bytes": int(encoded.text_bytes[rows][new].sum()),
+    }
+    for name, number in added.items():
+        counts[name] = counts.get(name, 0) + number
+
+
+@contextmanager
+def open_journal(folder: Path, settings: dict[str, Any], dtype: str) -> Iterator[Journal]:
+    """Begin in `folder`, or go on where an earlier run with the same settings stopped.
+
+    After an error in the block, what was committed stays, but for an InputError: then the input has to
+    change, and the folder goes. It goes too if there was no commit. Raises DataFolderError where the
+    earlier run had other settings, or is still at work.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        progress = _noted(folder, settings)
+        useless = True
+        try:
+            with closing(Journal(folder, settings, progress, dtype)) as journal:
+                yield journal
+            useless = False
+        except InputError:
+            raise
+        except BaseException:
+            useless = not (folder / JOURNAL_NAME).exists()
+            raise
+        finally:
+            if useless:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def difference(old: Any, new: dict[str, Any]) -> str:
+    """The first setting in which an earlier run differs, in words; empty if there is none."""
+    old = old if isinstance(old, dict) else {}
+    for name in new:
+        if name not in old or old[name] != new[name]:
+            opaque = name in ("input", "tokenizer")
+            return f"another {name}" if opaque else f"{name} {old.get(name)!r} there, {new[name]!r} here"
+    return ""
+
+
+def _noted(folder: Path, settings: dict[str, Any]) -> Progress:
+    try:
+        noted = json.loads((folder / JOURNAL_NAME).read_text(encoding="utf-8"))
+        found = difference(noted["settings"], settings)
+        progress = Progress.from_dict(noted["progress"])
+    except FileNotFoundError:
+        shutil.rmtree(folder / DATA_NAME, ignore_errors=True)
+        return Progress()
+    except (ValueError, KeyError, TypeError):
+        raise DataFolderError(f"{folder / JOURNAL_NAME} is damaged: remove {folder}") from None
+    if found:
+        raise DataFolderError(
+            f"{folder} is unfinished work with other settings ({found}): finish it with those, or remove it"
+        )
+    return progress
+
+
+def _cut(path: Path, size: int) -> BinaryIO:
+    file = path.open("ab")
+    if file.tell() < size:
+        file.close()
+        raise DataFolderError(f"{path} is shorter than noted: remove {path.parent}")
+    file.truncate(size)
+    return file
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder against a second run; the lock goes with the process, however that ends."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataFolderError(
+                f"{folder}: another `litebert prepare` is at work here; wait for it"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

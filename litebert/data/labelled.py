@@ -1,0 +1,275 @@
+"""Labelled rows: which column is what, and what a label is.
+
+A column is one the user names, else one the model was trained with, else one of the usual names. Labels are texts, kept
+as written: the number 1 of a Parquet file and the "1" of a CSV file are the same label.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from litebert.data.rows import Row, place, read_rows
+from litebert.errors import InputError
+
+TEXT_NAMES = ("text", "sentence", "content", "review", "tweet", "message")
+PAIR_NAMES = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("question1", "question2"),
+)
+LABEL_NAMES = ("label", "labels", "class", "category", "target")
+
+REGRESSION_VALUES = 10
+"""More distinct labels than this that are all numbers, some with a fraction, are values, not classes."""
+MOST_CLASSES = 50
+"""More classes than this must have two rows each on average, else the column holds something else."""
+
+
+class Columns(NamedTuple):
+    """The columns that are read; None: not told, or not there."""
+
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """Texts, or pairs of them, with their labels, as read from one file; one entry a row in each list."""
+
+    source: str
+    columns: Columns
+    numbers: list[int]
+    """Where each row stands in the file, for messages."""
+    texts: list[str]
+    pairs: list[str | None]
+    labels: list[str]
+    empty: int
+    """Rows whose text is empty."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def place(self, index: int) -> str:
+        """Name a row for the user."""
+        return place(self.source, self.numbers[index])
+
+
+def read_labelled(source: str | Path, wanted: Columns, trained: Columns | None = None) -> LabelledRows:
+    """Read a whole labelled file.
+
+    Raises InputError for what `read_rows` refuses, a missing column, a missing label, or a file without rows.
+    """
+    columns: Columns | None = None
+    numbers, texts, pairs, labels = [], [], [], []
+    for number, fields in read_rows(source):
+        if columns is None:
+            columns = find_columns(fields, wanted, source, trained=trained, label=True)
+        where = place(source, number)
+        text, pair = texts_of(fields, columns, where)
+        numbers.append(number)
+        texts.append(text)
+        pairs.append(pair)
+        assert columns.label is not None
+        labels.append(label_name(_value(fields, columns.label, where), columns.label, where))
+    if columns is None:
+        raise InputError(f"{source} has a header and no rows; give a file with labelled rows")
+    return LabelledRows(
+        source=str(source),
+        columns=columns,
+        numbers=numbers,
+        texts=texts,
+        pairs=pairs,
+        labels=labels,
+        empty=sum(not text.strip() for text in texts),
+    )
+
+
+def find_columns(
+    present: Iterable[str],
+    wanted: Columns,
+    source: str | Path,
+    *,
+    trained: Columns | None = None,
+    label: bool = False,
+) -> Columns:
+    """Choose the columns among those present: the user's, those the model was trained with, the usual ones.
+
+    Raises InputError, naming the columns there are, where one is missing.
+    """
+    names = [str(name) for name in present]
+    for option, name in (
+        ("--text", wanted.text),
+        ("--text-pair", wanted.text_pair),
+        ("--label", wanted.label),
+    ):
+        if name is not None and name not in names and (label or option != "--label"):
+            raise InputError(f"{source} has no column {name!r} ({option}); {_there(names)}")
+    text, pair = wanted.text, wanted.text_pair
+    if text is None and trained is not None and trained.text in names:
+        text, pair = trained.text, pair or trained.text_pair
+    elif text is None:
+        text, pair = _usual_texts(names, pair)
+    if text is None:
+        raise InputError(
+            f"{source} has no column 'text', nor another usual name of one; {_there(names)}; "
+            "name the one with the texts: --text COLUMN"
+        )
+    if pair is not None and pair not in names:
+        raise InputError(
+            f"{source} has no column {pair!r}; {_there(names)}; name the second texts: --text-pair COLUMN"
+        )
+    return Columns(text, pair, _label_column(names, wanted, trained, source) if label else None)
+
+
+def _label_column(names: list[str], wanted: Columns, trained: Columns | None, source: str | Path) -> str:
+    if wanted.label is not None:
+        return wanted.label
+    known = (trained.label,) if trained is not None and trained.label is not None else ()
+    name = _first(names, known) or _first(names, LABEL_NAMES)
+    if name is None:
+        raise InputError(
+            f"{source} has no column 'label'; {_there(names)}; name the one with the labels: --label COLUMN"
+        )
+    return name
+
+
+def _usual_texts(names: list[str], pair: str | None) -> tuple[str | None, str | None]:
+    for first, second in PAIR_NAMES:
+        left, right = _first(names, (first,)), _first(names, (second,))
+        if left is not None and right is not None and pair in (None, right):
+            return left, right
+    return _first(names, TEXT_NAMES), pair
+
+
+def _first(names: Sequence[str], known: Iterable[str]) -> str | None:
+    """The first of the known names that is there, as written, else in other capitals."""
+    lowered = {name.lower(): name for name in reversed(names)}
+    for name in known:
+        if name in names:
+            return name
+        if name.lower() in lowered:
+            return lowered[name.lower()]
+    return None
+
+
+def _there(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in names[:20])
+    words = f"its columns are {shown}{', …' if len(names) > 20 else ''}" if names else "it has no columns"
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        words += " (fields must be separated by commas; a file with tabs is named .tsv)"
+    return words
+
+
+def _value(fields: Mapping[str, Any], column: str, where: str) -> object:
+    if column not in fields:
+        raise InputError(f"{where}: no field {column!r}, which the first row has; add it to that row")
+    return fields[column]
+
+
+def texts_of(fields: Mapping[str, Any], columns: Columns, where: str) -> tuple[str, str | None]:
+    """Return text and second text of a row; a second text that is missing or empty is None."""
+    assert columns.text is not None
+    text = _text(_value(fields, columns.text, where), columns.text, where)
+    if columns.text_pair is None:
+        return text, None
+    return text, _text(fields.get(columns.text_pair), columns.text_pair, where) or None
+
+
+def _text(value: object, column: str, where: str) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise InputError(f"{where}: {column!r} is no text but {_kind(value)}; give a text")
+
+
+def label_name(value: object, column: str, where: str) -> str:
+    """Return a label as a text: what was written, without spaces around it.
+
+    Raises InputError where there is none (empty, null, NaN) or the value is no label.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and math.isnan(value):
+        value = None
+    if value is None or isinstance(value, str | int | float):
+        name = "" if value is None else str(value).strip()
+        if name == "" or name.lower() == "nan":
+            raise InputError(f"{where}: the label ({column!r}) is missing; label that row or remove it")
+        return name
+    raise InputError(
+        f"{where}: the label ({column!r}) is {_kind(value)}; classify takes one text or number a row"
+    )
+
+
+def _kind(value: object) -> str:
+    kinds = {list: "a list", dict: "an object", bool: "true or false", bytes: "bytes"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def label_set(rows: LabelledRows) -> tuple[str, ...]:
+    """Return the labels that occur, sorted: numbers by their size, else as texts.
+
+    Raises InputError where they are no classes: only one, values of a regression, or nearly one a row.
+    """
+    counts = Counter(rows.labels)
+    column = rows.columns.label
+    if len(counts) == 1:
+        raise InputError(
+            f"{rows.source}: every label in {column!r} is {rows.labels[0]!r}; classify needs rows of two labels or more"
+        )
+    numbers = [_number(label) for label in counts]
+    values = [number for number in numbers if number is not None]
+    all_numbers = len(values) == len(counts)
+    if all_numbers and len(counts) > REGRESSION_VALUES and any(not value.is_integer() for value in values):
+        raise InputError(
+            f"{rows.source}: {column!r} holds {len(counts)} different numbers such as {rows.labels[0]}: this looks like "
+            "regression, which `litebert finetune regress` is for; classify needs classes"
+        )
+    if len(counts) > MOST_CLASSES and len(counts) > len(rows) / 2:
+        raise InputError(
+            f"{rows.source}: {column!r} holds {len(counts)} different labels in {len(rows)} rows; is it the column with "
+            "the labels? Name another: --label COLUMN"
+        )
+    return tuple(
+        sorted(counts, key=lambda label: (_number(label) or 0.0, label) if all_numbers else (0.0, label))
+    )
+
+
+def _number(label: str) -> float | None:
+    try:
+        value = float(label)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def label_ids(rows: LabelledRows, labels: Sequence[str]) -> list[int]:
+    """Return each row's index into `labels`; raises InputError, naming the row, for a label that is not among them."""
+    index = {label: i for i, label in enumerate(labels)}
+    for i, label in enumerate(rows.labels):
+        if label not in index:
+            known = ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
+            raise InputError(
+                f"{rows.place(i)}: the label {label!r} is not one the model was trained on ({known}); "
+                "correct the row, or train on rows with that label"
+            )
+    return [index[label] for label in rows.labels]
+
+
+def merged(fields: Row, record: Mapping[str, Any]) -> Row:
+    """Add a result to the row it belongs to; a field of the row with the name of a result keeps its value as `input_NAME`."""
+    kept: Row = {}
+    for name, value in fields.items():
+        while name in record or name in kept:
+            name = f"input_{name}"
+        kept[name] = value
+    return kept | dict(record)

@@ -1,0 +1,397 @@
+"""Tables in and records out: CSV, TSV, JSON lines and Parquet, plain or compressed, one row at a time, in order.
+
+    file or stdin -> 1 bytes, decompressed -> 2 lines of UTF-8 -> 3 rows with their numbers
+    rows -> one temporary file beside the output -> renamed when it is whole
+
+CSV follows RFC 4180 (quoted fields may hold commas, quotes and line ends). In TSV nothing is special but the tab, as
+in GLUE's files. Both begin with a header. JSON lines hold one object a line, or a text alone. In .txt each line is a text.
+"""
+
+import contextlib
+import csv
+import gzip
+import io
+import json
+import lzma
+import math
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from litebert.errors import InputError, OutputError
+from litebert.files import disk_errors
+
+Row = dict[str, Any]
+
+STDIN = "-"
+"""The name of standard input, which holds JSON lines."""
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
+COMPRESSIONS = (".gz", ".xz", ".zst")
+_ALIASES = {".ndjson": ".jsonl", ".json": ".jsonl", ".tab": ".tsv", ".pq": ".parquet"}
+_PARQUET_ROWS = 1024
+
+
+class NumberedRow(NamedTuple):
+    """A row and where it stands."""
+
+    number: int
+    """Line of the file where the row begins, from 1; for Parquet the row, from 1."""
+    fields: Row
+
+
+def place(source: str | Path, number: int) -> str:
+    """Name a row for the user: `reviews.csv, line 17`."""
+    if str(source) == STDIN:
+        return f"standard input, line {number}"
+    return f"{source}, {'row' if file_format(source)[0] == '.parquet' else 'line'} {number}"
+
+
+def file_format(path: str | Path) -> tuple[str, str]:
+    """Split a file's name into format and compression, (".csv", ".gz"); raises InputError for an unknown one."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes[-2:]]
+    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
+    suffix = suffixes[-1] if suffixes else ""
+    suffix = _ALIASES.get(suffix, suffix)
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{path}: the kind of table is told by the name, which ends in none of {', '.join(FORMATS)} "
+            f"(or one of these and {', '.join(COMPRESSIONS)}); rename the file"
+        )
+    return suffix, compression
+
+
+def read_rows(source: str | Path) -> Iterator[NumberedRow]:
+    """Yield the rows of a file, or of standard input ("-", JSON lines), one after the other.
+
+    Raises InputError, naming file and line, where the file is missing, of no known kind, damaged or not UTF-8, and
+    where a row has too many or too few fields, or a line is no JSON object.
+    """
+    name = "standard input" if str(source) == STDIN else str(source)
+    suffix, compression = (".jsonl", "") if str(source) == STDIN else file_format(source)
+    with _reading(name), _open(source, compression) as file:
+        if suffix == ".parquet":
+            yield from _parquet_rows(file, name)
+        elif suffix == ".csv":
+            yield from _csv_rows(file, name)
+        elif suffix == ".tsv":
+            yield from _tsv_rows(file, name)
+        elif suffix == ".jsonl":
+            yield from _json_rows(file, name)
+        else:
+            for number, line in _lines(file, name):
+                yield NumberedRow(number, {"text": line.rstrip("\r\n")})
+
+
+def _open(source: str | Path, compression: str) -> contextlib.AbstractContextManager[Any]:
+    if str(source) == STDIN:
+        return contextlib.nullcontext(sys.stdin.buffer)
+    if compression == ".gz":
+        return gzip.open(source, "rb")
+    if compression == ".xz":
+        return lzma.open(source, "rb")
+    if compression == ".zst":
+        import zstandard
+
+        # A file object of its own: it is closed with the reader around it.
+        reader = zstandard.ZstdDecompressor().stream_reader(Path(source).open("rb"), read_across_frames=True)  # noqa: SIM115
+        return io.BufferedReader(reader)
+    return Path(source).open("rb")
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn what the operating system and the decompressors say into one clear line."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file; check its name") from None
+    except IsADirectoryError:
+        raise InputError(f"{name} is a folder; name one file with rows ({', '.join(FORMATS)})") from None
+    except PermissionError:
+        raise InputError(f"{name}: no permission to read it") from None
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        raise InputError(f"{name} is damaged or cut short ({error}); get it again") from error
+    except Exception as error:
+        if type(error).__name__ == "ZstdError":  # its module is imported only where it is needed
+            raise InputError(f"{name} is damaged or cut short ({error}); get it again") from error
+        raise
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
+    r"""Decode line by line; only \n ends a line, and a byte order mark at the start is dropped."""
+    number = 0
+    for number, raw in enumerate(file, 1):
+        if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise InputError(f"{name} is UTF-16, and litebert reads UTF-8; save it as UTF-8")
+        try:
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name}, line {number}: byte 0x{raw[error.start]:02x} at {error.start} of the line is not UTF-8; "
+                "save the file as UTF-8"
+            ) from None
+    if number == 0:
+        raise InputError(f"{name} is empty; give a file with rows")
+
+
+def _header(fields: list[str], name: str) -> list[str]:
+    header = [field.strip() for field in fields]
+    twice = sorted({field for field in header if header.count(field) > 1})
+    if twice:
+        raise InputError(
+            f"{name}, line 1: the header names {twice[0]!r} more than once; give every column a name of its own "
+            "(is the first line a header at all?)"
+        )
+    return header
+
+
+def _fields(header: list[str], record: list[str], name: str, number: int) -> Row:
+    if len(record) != len(header):
+        raise InputError(
+            f"{name}, line {number}: {len(record)} fields, but the header names {len(header)} "
+            f"({', '.join(header)}); correct that line"
+        )
+    return dict(zip(header, record, strict=True))
+
+
+def _csv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
+    reader = csv.reader((line for _, line in _lines(file, name)), strict=True)
+    header: list[str] | None = None
+    while True:
+        number = reader.line_num + 1
+        try:
+            record = next(reader, None)
+        except csv.Error as error:
+            raise InputError(f"{name}, line {number}: {_csv_problem(error)}") from None
+        if record is None:
+            return
+        if header is None:
+            header = _header(record, name)
+        elif record:  # an empty line is no row
+            yield NumberedRow(number, _fields(header, record, name, number))
+
+
+def _csv_problem(error: csv.Error) -> str:
+    if "field limit" in str(error):
+        # The limit is the csv module's, for the whole process; raising it is not ours to do.
+        return (
+            f"a field longer than {csv.field_size_limit():,} characters; close its quotes, or give texts of that "
+            "length as JSON lines"
+        )
+    return (
+        f'not valid CSV ({error}); quote fields as in "a ""word"", b", or use .tsv, where quotes mean nothing'
+    )
+
+
+def _tsv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
+    header: list[str] | None = None
+    for number, line in _lines(file, name):
+        record = line.rstrip("\r\n").split("\t")
+        if header is None:
+            header = _header(record, name)
+        elif record != [""] or len(header) == 1:
+            yield NumberedRow(number, _fields(header, record, name, number))
+
+
+def _json_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
+    for number, line in _lines(file, name):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            problem = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            raise InputError(
+                f"{name}, line {number}: not JSON ({problem}); give one object a line, as in "
+                '{"text": "It works."}'
+            ) from None
+        if isinstance(value, str):
+            value = {"text": value}
+        if not isinstance(value, dict):
+            raise InputError(
+                f"{name}, line {number}: {_json_kind(value)}, not an object; give one object a line, as in "
+                '{"text": "It works."}'
+            )
+        yield NumberedRow(number, value)
+
+
+def _json_kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else f"the value {value!r}"
+
+
+def _parquet_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        # A stream that was compressed as a whole cannot be sought in cheaply, and Parquet begins at its end.
+        whole = file if isinstance(file, io.BufferedReader) and file.seekable() else io.BytesIO(file.read())
+        for batch in pq.ParquetFile(whole).iter_batches(batch_size=_PARQUET_ROWS):
+            for fields in batch.to_pylist():
+                number += 1
+                yield NumberedRow(number, fields)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(
+            f"{name} is no Parquet file, or damaged ({problem}); get or write it again"
+        ) from error
+    if number == 0:
+        raise InputError(f"{name} has no rows; give a file with rows")
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], out: str | Path | None) -> int:
+    """Write records to a file, by the ending of its name, or as JSON lines to standard output (None).
+
+    Returns their number. A file appears only when it is whole; one of that name is replaced. In CSV and TSV
+    nested values are JSON. Raises OutputError where the place cannot be written or the kind of file cannot hold a value.
+    """
+    if out is None:
+        with disk_errors(Path("standard output")):
+            count = _write_json(rows, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        return count
+    out = Path(out)
+    try:
+        suffix, compression = file_format(out)
+    except InputError as error:
+        raise OutputError(str(error)) from None
+    writers: dict[str, Callable[[Iterable[Mapping[str, Any]], IO[bytes]], int]] = {
+        ".jsonl": _write_json,
+        ".csv": _write_csv,
+        ".tsv": _write_tsv,
+        ".parquet": _write_parquet,
+    }
+    if suffix not in writers:
+        raise OutputError(f"{out}: records cannot be written as {suffix}; use one of {', '.join(writers)}")
+    with _whole_file(out, compression) as file:
+        return writers[suffix](rows, file)
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path, compression: str) -> Iterator[IO[bytes]]:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as plain:
+                with _compressed(plain, compression) as file:
+                    yield file
+                plain.flush()
+                os.fsync(plain.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _compressed(plain: IO[bytes], compression: str) -> contextlib.AbstractContextManager[Any]:
+    if compression == ".gz":
+        # No name and no time inside: equal records are equal bytes.
+        return gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0)
+    if compression == ".xz":
+        return lzma.open(plain, "wb")
+    if compression == ".zst":
+        import zstandard
+
+        writer: contextlib.AbstractContextManager[IO[bytes]] = zstandard.ZstdCompressor().stream_writer(
+            plain, closefd=False
+        )
+        return writer
+    return contextlib.nullcontext(plain)
+
+
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """Write one record as a line of valid JSON in UTF-8; NaN becomes null, dates become texts."""
+    values = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
+    try:
+        return json.dumps(values, ensure_ascii=False, default=str).encode() + b"\n"
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say only by its number
+        return json.dumps(values, default=str).encode() + b"\n"
+
+
+def _write_json(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
+    count = 0
+    for count, record in enumerate(rows, 1):  # noqa: B007
+        file.write(json_line(record))
+    return count
+
+
+def _write_csv(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="", write_through=True)
+    writer = csv.writer(text, lineterminator="\n")
+    count = 0
+    for count, record in enumerate(_cells(rows), 1):  # noqa: B007
+        writer.writerow(record)
+    text.detach()
+    return max(count - 1, 0)
+
+
+def _write_tsv(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
+    count = 0
+    for count, record in enumerate(_cells(rows), 1):
+        for cell in record:
+            if "\t" in cell or "\n" in cell or "\r" in cell:
+                raise OutputError(
+                    f"record {count - 1} holds a tab or a line end ({cell[:40]!r}), which TSV cannot say; "
+                    "write .csv or .jsonl"
+                )
+        file.write("\t".join(record).encode("utf-8", "replace") + b"\n")
+    return max(count - 1, 0)
+
+
+def _cells(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Yield the header, taken from the first record, and then every record as texts."""
+    header: list[str] = []
+    for number, record in enumerate(rows, 1):
+        if not header:
+            header = list(record)
+            yield header
+        if record.keys() - set(header):
+            new = sorted(record.keys() - set(header))[0]
+            raise OutputError(
+                f"record {number} has the field {new!r}, which the first has not, so it has no column; write .jsonl"
+            )
+        yield [_cell(record.get(key)) for key in header]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict | list | tuple | bool):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables, chunk = [], []
+    try:
+        for record in rows:
+            chunk.append(dict(record))
+            if len(chunk) == _PARQUET_ROWS:
+                tables.append(_table(chunk))
+                chunk = []
+        if chunk or not tables:
+            tables.append(_table(chunk))
+        # Types are known only at the end: a column may begin with missing values.
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        problem = str(error).splitlines()[0]
+        raise OutputError(
+            f"a column holds values of several types ({problem}), so not Parquet; write .jsonl"
+        ) from None
+    pq.write_table(table, file)
+    return int(table.num_rows)
+
+
+def _table(chunk: list[Row]) -> Any:
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(name for record in chunk for name in record))
+    return pa.table({name: [record.get(name) for record in chunk] for name in names})

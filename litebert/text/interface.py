@@ -1,0 +1,84 @@
+"""What every tokenizer gives, whatever its vocabulary is made of."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Encoding(NamedTuple):
+    """A text or a pair of texts as the model sees it; every list has one entry per piece."""
+
+    ids: list[int]
+    pieces: list[str]
+    """With their word marks "▁"; an unknown piece keeps its surface."""
+    offsets: list[tuple[int, int]]
+    """Characters [start, end) of the text as given, of the second text where `segment_ids` is 1.
+
+    `normalize(text[start:end])` is the piece without its word mark. Where one character yields several pieces
+    ("½"), each of them spans all of it. A piece that is only the word mark has an empty span, special ones (0, 0).
+    """
+    word_starts: list[bool]
+    segment_ids: list[int]
+    special: list[bool]
+    """True for the pieces that stand for no text: [CLS] and [SEP], and [MASK] where it was asked for."""
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. The attributes are fixed once loaded; instances can be pickled."""
+
+    vocab_size: int
+    pad_id: int
+    unk_id: int
+    cls_id: int
+    sep_id: int
+    mask_id: int
+    special_ids: frozenset[int]
+    """Never masked, and never drawn as a random replacement."""
+    fingerprint: str
+    """SHA-256 over vocabulary and settings: what shards and checkpoints are bound to."""
+    word_start_table: npt.NDArray[np.bool_]
+    """(V,): the piece begins a word, for the masking of whole words."""
+    lower: bool
+
+    @abstractmethod
+    def normalize(self, text: str) -> str:
+        """Return `text` as the vocabulary sees it, its words separated by single spaces."""
+
+    @abstractmethod
+    def encode_ids(self, texts: Sequence[str], *, threads: int = 1) -> list[list[int]]:
+        """Return the ids of each text, without special pieces: the fast path."""
+
+    @abstractmethod
+    def encode(
+        self, text: str, text_pair: str | None = None, *, special_tokens: bool = True, masks: bool = False
+    ) -> Encoding:
+        """Encode as `[CLS] text [SEP]` or `[CLS] text [SEP] text_pair [SEP]`.
+
+        With `masks`, every "[MASK]" spelled out in a text becomes the mask piece; otherwise it is text like any other.
+        """
+
+    @abstractmethod
+    def encode_batch(
+        self, texts: Sequence[str], *, special_tokens: bool = True, threads: int = 1
+    ) -> list[Encoding]:
+        """Encode each text as `encode` does, but many times faster."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the normalized text that `ids` stand for: special pieces left out, unknown ones as "⁇"."""
+
+    @abstractmethod
+    def id_to_piece(self, i: int) -> str:
+        """Return piece number `i`; TokenizerError if there is none."""
+
+    @abstractmethod
+    def piece_to_id(self, piece: str) -> int:
+        """Return the number of `piece`, `unk_id` if the vocabulary lacks it."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files into `folder`; equal tokenizers give equal bytes."""

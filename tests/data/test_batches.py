@@ -1,0 +1,387 @@
+"""Pairs, masks and batches, on real text and real ids: every promised property by statistics or by reconstruction."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from litebert.data.batches import (
+    BatchStream,
+    DataSettings,
+    PretrainBatch,
+    SpecialIds,
+    StreamState,
+    WindowSource,
+    concatenate,
+    held_out_batches,
+    micro_batches,
+)
+from litebert.data.masking import MaskSettings, choose
+from litebert.data.pairs import NO_LABEL, PairSettings, Samples, cut_blocks, make_samples, read_text
+from litebert.data.shards import open_corpus
+from litebert.errors import ConfigError
+from litebert.text.tokenizer import Tokenizer, load_tokenizer
+
+SETTINGS = DataSettings(batch_size=16, pairs=PairSettings(length=64))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(prepared: Path) -> Tokenizer:
+    return load_tokenizer(prepared / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def source(prepared: Path, tokenizer: Tokenizer) -> WindowSource:
+    return WindowSource({prepared: 1.0}, SpecialIds.of(tokenizer), SETTINGS, seed=5)
+
+
+def samples_of(source: WindowSource, **pairs: object) -> Samples:
+    """All sequences of the corpus, unmasked."""
+    settings = replace(source.settings.pairs, **pairs)
+    shards, blocks = source.splits[0].shards, source.blocks[0]
+    rng = np.random.default_rng(3)
+    return make_samples(read_text(shards, blocks), settings, source.special.cls_id, source.special.sep_id, rng)
+
+
+def sequences(samples: Samples) -> list[tuple[list[int], list[int], int]]:
+    """Segments A and B of every sequence, without special tokens, and its label."""
+    found = []
+    for (start, stop), label in zip(pairwise(samples.cu_seqlens), samples.labels, strict=True):
+        ids, segments = samples.input_ids[start:stop], samples.segment_ids[start:stop]
+        text = samples.text[start:stop]
+        a, b = ids[text & (segments == 0)], ids[text & (segments == 1)]
+        found.append((a.tolist(), b.tolist(), int(label)))
+    return found
+
+
+def documents(source: WindowSource) -> list[np.ndarray]:
+    """The tokens of every training document."""
+    found = []
+    for shard in source.splits[0].shards:
+        sentence_ends = np.concatenate(([0], shard.sentence_ends))
+        for first, stop in pairwise(np.concatenate(([0], shard.document_ends))):
+            found.append(np.asarray(shard.tokens[sentence_ends[first] : sentence_ends[stop]]))
+    return found
+
+
+def places(needle: list[int], text: str) -> list[int]:
+    """Where a run of tokens stands in a document written by `as_text`."""
+    pattern, found, at = "".join(map(chr, needle)), [], -1
+    while (at := text.find(pattern, at + 1)) >= 0:
+        found.append(at)
+    return found
+
+
+def as_text(ids: np.ndarray) -> str:
+    return "".join(map(chr, ids.tolist()))
+
+
+# --- pairs -------------------------------------------------------------------------------------------------------
+
+
+def test_layout_is_cls_a_sep_b_sep(source: WindowSource) -> None:
+    samples = samples_of(source)
+    cls, sep = source.special.cls_id, source.special.sep_id
+    for start, stop in islice(pairwise(samples.cu_seqlens), 500):
+        ids, segments = samples.input_ids[start:stop], samples.segment_ids[start:stop]
+        assert stop - start <= 64
+        assert ids[0] == cls
+        assert ids[-1] == sep
+        special = ~samples.text[start:stop]
+        assert ids[special].tolist() == [cls, sep, sep][: special.sum()]
+        assert segments.tolist() == sorted(segments.tolist())
+        assert (ids[segments == 0][-1], segments[-1]) == (sep, special.sum() - 2)
+
+
+def test_order_pairs_are_neighbours_of_one_document_and_labelled_by_their_order(source: WindowSource) -> None:
+    texts = [as_text(document) for document in documents(source)]
+    checked = Counter()
+    for a, b, label in sequences(samples_of(source))[::7]:
+        if label == NO_LABEL:
+            assert b == []
+            continue
+        first, second = (a, b) if label == 0 else (b, a)
+        near = False
+        for text in texts:
+            for at in places(first, text):
+                for then in places(second, text):
+                    gap = then - (at + len(first))
+                    near |= 0 <= gap <= 3 * max(64, len(first) + len(second))
+        assert near, (a, b, label)
+        checked[label] += 1
+    assert min(checked[0], checked[1]) > 100
+
+
+def test_half_of_the_order_pairs_are_swapped(source: WindowSource) -> None:
+    labels = samples_of(source).labels
+    labelled = labels[labels != NO_LABEL]
+    assert len(labelled) / len(labels) > 0.8
+    assert abs((labelled == 1).mean() - 0.5) < 4 * 0.5 / len(labelled) ** 0.5
+
+
+def test_cuts_do_not_tell_the_order(source: WindowSource, tokenizer: Tokenizer) -> None:
+    """Whether a segment begins in the middle of a word must be independent of the label."""
+    found = [(a, b, label) for a, b, label in sequences(samples_of(source)) if label != NO_LABEL]
+    for position in (0, 1):
+        torn = {
+            label: np.mean([not tokenizer.word_start_table[s[position][0]] for s in found if s[2] == label])
+            for label in (0, 1)
+        }
+        assert abs(torn[0] - torn[1]) < 4 * 0.5 / (len(found) / 2) ** 0.5
+
+
+def test_next_sentence_pairs_are_random_half_of_the_time(source: WindowSource) -> None:
+    texts = [as_text(document) for document in documents(source)]
+    found = sequences(samples_of(source, objective="next_sentence"))
+    labels = np.array([label for *_, label in found])
+    assert abs((labels[labels != NO_LABEL] == 1).mean() - 0.5) < 0.05
+    together = Counter()
+    for a, b, label in found[::5]:
+        if label != NO_LABEL and len(a) > 12 and len(b) > 12:
+            same = any(places(a, text) and places(b, text) for text in texts)
+            together[label, same] += 1
+    assert together[0, False] == 0
+    assert together[1, True] < 0.1 * together[1, False]
+
+
+def test_objective_none_has_one_segment(source: WindowSource) -> None:
+    samples = samples_of(source, objective="none")
+    assert not samples.segment_ids.any()
+    assert (samples.labels == NO_LABEL).all()
+    assert np.diff(samples.cu_seqlens).max() <= 64
+
+
+def test_share_of_short_sequences(source: WindowSource) -> None:
+    full = (np.diff(samples_of(source, short=0.0).cu_seqlens) > 60).mean()
+    mixed = (np.diff(samples_of(source, short=0.3).cu_seqlens) > 60).mean()
+    expected = full * (0.7 + 0.3 * 3 / 60)
+    assert abs(mixed - expected) < 0.06
+    short = np.diff(samples_of(source, short=1.0).cu_seqlens)
+    assert short.mean() < 0.8 * np.diff(samples_of(source, short=0.0).cu_seqlens).mean()
+
+
+def test_blocks_hold_every_sentence_once_and_never_two_documents(source: WindowSource) -> None:
+    shards = source.splits[0].shards
+    blocks = cut_blocks(shards, 200)
+    for number, shard in enumerate(shards):
+        mine = [(f, s, d) for n, f, s, d in zip(*blocks, strict=True) if n == number]
+        assert [f for f, _, _ in mine] == [0, *(s for _, s, _ in mine[:-1])]
+        assert mine[-1][1] == len(shard.sentence_ends)
+        owner = np.searchsorted(shard.document_ends, np.arange(len(shard.sentence_ends)), side="right")
+        assert all(len(set(owner[f:s])) == 1 for f, s, _ in mine)
+
+
+# --- masks -------------------------------------------------------------------------------------------------------
+
+
+def spans(source: WindowSource, settings: MaskSettings, seed: int = 0) -> tuple[Samples, np.ndarray]:
+    samples = samples_of(source)
+    starts = source.special.vocabulary.word_starts
+    return samples, choose(samples, starts, settings, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("unit", ["ngram", "word", "token"])
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_every_token_is_chosen_with_equal_probability(source: WindowSource, unit: str, share: float) -> None:
+    counts = None
+    for seed in range(20):
+        samples, positions = spans(source, MaskSettings(share=share, unit=unit), seed)  # type: ignore[arg-type]
+        counts = np.zeros(len(samples.input_ids)) if counts is None else counts
+        counts[positions] += 1
+        assert np.all(samples.text[positions])
+        assert len(np.unique(positions)) == len(positions)
+    rate = counts[samples.text] / 20
+    error = 4 * (share * 3 / rate.size / 20) ** 0.5
+    assert abs(rate.mean() - share) < error
+    # The same at the start of a sequence as in its middle, and for first as for later pieces of words.
+    place = np.arange(len(samples.text)) - np.repeat(samples.cu_seqlens[:-1], np.diff(samples.cu_seqlens))
+    for group in (place < 8, (place >= 20) & (place < 40), source.special.vocabulary.word_starts[samples.input_ids]):
+        assert abs((counts / 20)[samples.text & group].mean() - share) < 0.1 * share
+
+
+def test_words_are_masked_whole(source: WindowSource) -> None:
+    samples, positions = spans(source, MaskSettings())
+    chosen = np.zeros(len(samples.input_ids), dtype=bool)
+    chosen[positions] = True
+    inside = ~source.special.vocabulary.word_starts[samples.input_ids] & samples.text
+    inside[1:] &= samples.text[:-1]  # the first token of a segment begins a word whatever it is
+    inside[0] = False
+    later = np.flatnonzero(inside)
+    assert len(later) > 1000
+    assert (chosen[later] == chosen[later - 1]).all()
+    torn = spans(source, MaskSettings(unit="token"))[1]
+    chosen[:] = False
+    chosen[torn] = True
+    assert (chosen[later] != chosen[later - 1]).mean() > 0.1
+
+
+def test_ngrams_have_probability_proportional_to_1_over_n(source: WindowSource) -> None:
+    """Counted where a span is not touched by another one, at a share so small that this hardly ever happens."""
+    lengths: Counter[int] = Counter()
+    starts = source.special.vocabulary.word_starts
+    for seed in range(40):
+        samples, positions = spans(source, MaskSettings(share=0.01), seed)
+        text_before = np.concatenate(([False], samples.text[:-1]))
+        begins = starts[samples.input_ids] | ~text_before
+        for run in np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1):
+            lengths[int(begins[run].sum())] += 1
+    total = sum(lengths[n] for n in (1, 2, 3))
+    assert total > 3000
+    assert sum(lengths.values()) - total < 0.03 * total
+    for n, expected in ((1, 6 / 11), (2, 3 / 11), (3, 2 / 11)):
+        assert abs(lengths[n] / total - expected) < 0.03, lengths
+
+
+def test_80_10_10_and_replacements_from_the_vocabulary(source: WindowSource, tokenizer: Tokenizer) -> None:
+    kept = masked = replaced = 0
+    drawn: Counter[int] = Counter()
+    for number in range(30):
+        samples, hidden = source.window(number)
+        shown, true = hidden.input_ids[hidden.positions], samples.input_ids[hidden.positions]
+        assert (true == hidden.targets).all()
+        untouched = np.ones(len(shown_all := hidden.input_ids), dtype=bool)
+        untouched[hidden.positions] = False
+        assert (shown_all[untouched] == samples.input_ids[untouched]).all()
+        kept += int((shown == true).sum())
+        masked += int((shown == tokenizer.mask_id).sum())
+        other = (shown != true) & (shown != tokenizer.mask_id)
+        replaced += int(other.sum())
+        drawn.update(shown[other].tolist())
+    total = kept + masked + replaced
+    assert abs(masked / total - 0.8) < 0.01
+    assert abs(kept / total - 0.1) < 0.01
+    assert abs(replaced / total - 0.1) < 0.01
+    assert not set(drawn) & tokenizer.special_ids
+    expected = replaced / (tokenizer.vocab_size - len(tokenizer.special_ids))
+    assert len(drawn) > 0.9 * (1 - np.exp(-expected)) * tokenizer.vocab_size
+    assert max(drawn.values()) < expected + 8 * expected**0.5 + 8
+
+
+# --- the stream --------------------------------------------------------------------------------------------------
+
+
+def equal(one: PretrainBatch, other: PretrainBatch) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_steps_fill_their_budget_and_fit(source: WindowSource) -> None:
+    for batch in islice(BatchStream(source), 30):
+        sizes = np.diff(batch.cu_seqlens)
+        assert batch.num_tokens <= SETTINGS.token_budget
+        assert len(sizes) <= SETTINGS.sequence_slots
+        assert batch.num_tokens > SETTINGS.token_budget - 64 or len(sizes) == SETTINGS.sequence_slots
+        assert (batch.position_ids == np.concatenate([np.arange(n) for n in sizes])).all()
+        assert (batch.masked_labels >= 0).all()
+
+
+def test_an_epoch_reads_every_block_once_and_differs_from_the_next(source: WindowSource) -> None:
+    windows = int(np.ceil(source.windows_per_epoch()))
+    for epoch in range(2):
+        read = Counter()
+        for number in range(epoch * windows, (epoch + 1) * windows):
+            for blocks in source._window_blocks(number):
+                read.update(zip(blocks.shard.tolist(), blocks.first.tolist(), strict=True))
+        assert set(read.values()) == {1}
+        assert len(read) == len(source.blocks[0].first)
+    first, again = source.window(0)[1], source.window(windows)[1]
+    assert first.input_ids.tolist() != again.input_ids.tolist()
+
+
+def test_the_stream_goes_on_from_its_state_bit_by_bit(source: WindowSource) -> None:
+    whole = list(islice(BatchStream(source), 25))
+    stream = BatchStream(source)
+    for _ in islice(stream, 10):
+        pass
+    later = list(islice(BatchStream(source, stream.state), 15))
+    assert all(equal(a, b) for a, b in zip(whole[10:], later, strict=True))
+    assert stream.state != StreamState()
+
+
+def test_any_number_of_workers_gives_the_same(prepared: Path, tokenizer: Tokenizer, source: WindowSource) -> None:
+    alone = list(islice(BatchStream(source), 12))
+    helped = WindowSource({prepared: 1.0}, SpecialIds.of(tokenizer), replace(SETTINGS, workers=2), seed=5)
+    stream = iter(BatchStream(helped))
+    assert all(equal(a, b) for a, b in zip(alone, islice(stream, 12), strict=True))
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_seeds_differ(prepared: Path, tokenizer: Tokenizer, source: WindowSource) -> None:
+    other = WindowSource({prepared: 1.0}, SpecialIds.of(tokenizer), SETTINGS, seed=6)
+    assert not equal(next(iter(BatchStream(source))), next(iter(BatchStream(other))))
+
+
+def test_weights_of_folders(prepared: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    link = tmp_path / "twin"
+    link.symlink_to(prepared)
+    both = WindowSource({prepared: 3.0, link: 1.0}, SpecialIds.of(tokenizer), SETTINGS, seed=5)
+    taken = np.array([[len(b.first) for b in both._window_blocks(n)] for n in range(10)]).sum(axis=0)
+    assert abs(taken[0] / taken.sum() - 0.75) < 0.01
+    assert both.window(3)[0].cu_seqlens[-1] > 0
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 5])
+def test_micro_batches_divide_a_step(source: WindowSource, parts: int) -> None:
+    settings = replace(SETTINGS, micro_batches=parts)
+    shapes = set()
+    for batch in islice(BatchStream(source), 20):
+        divided = micro_batches(batch, settings, pad_id=0)
+        shapes |= {tuple(values.shape for values in part) for part in divided}
+        back = concatenate([unpadded(part) for part in divided])
+        assert sorted(rows(back)) == sorted(rows(batch))
+    assert len(shapes) == 1  # compiled once
+
+
+def unpadded(batch: PretrainBatch) -> PretrainBatch:
+    count, used = batch.num_tokens, int((np.diff(batch.cu_seqlens) > 0).sum())
+    some = batch.masked_labels != NO_LABEL
+    return PretrainBatch(
+        *(values[:count] for values in batch[:3]),
+        batch.cu_seqlens[: used + 1],
+        batch.masked_positions[some],
+        batch.masked_labels[some],
+        batch.order_labels[:used],
+    )
+
+
+def rows(batch: PretrainBatch) -> list[tuple[object, ...]]:
+    """Every sequence with all that belongs to it."""
+    found = []
+    for i, (start, stop) in enumerate(pairwise(batch.cu_seqlens.tolist())):
+        mine = (batch.masked_positions >= start) & (batch.masked_positions < stop)
+        found.append(
+            (
+                tuple(batch.input_ids[start:stop].tolist()),
+                tuple(batch.token_type_ids[start:stop].tolist()),
+                tuple((batch.masked_positions[mine] - start).tolist()),
+                tuple(batch.masked_labels[mine].tolist()),
+                int(batch.order_labels[i]),
+            )
+        )
+    return found
+
+
+def test_held_out_batches_are_the_same_each_time(prepared: Path, tokenizer: Tokenizer) -> None:
+    source = WindowSource({prepared: 1.0}, SpecialIds.of(tokenizer), SETTINGS, 0, "held_out")
+    one, two = (list(held_out_batches(source, 5000)) for _ in range(2))
+    assert all(equal(a, b) for a, b in zip(one, two, strict=True))
+    assert sum(batch.num_tokens for batch in one) >= 5000
+
+
+def test_settings_that_cannot_work_are_refused() -> None:
+    for wrong in (
+        lambda: PairSettings(length=4),
+        lambda: MaskSettings(share=1.5),
+        lambda: MaskSettings(keep=0.7, replace=0.7),
+        lambda: DataSettings(batch_size=0),
+        lambda: DataSettings(batch_size=2, micro_batches=3),
+    ):
+        with pytest.raises(ConfigError):
+            wrong()
+
+
+def test_corpus_is_what_the_stream_says(prepared: Path) -> None:
+    corpus = open_corpus(prepared, verify=True)
+    assert corpus.split("train").num_tokens > 50_000
