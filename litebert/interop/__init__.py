@@ -1,0 +1,1 @@
+"""Other people's folders: one table of names, Hugging Face and TensorFlow."""

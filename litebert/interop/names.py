@@ -1,0 +1,133 @@
+"""The one table of tensor names: ours <-> Hugging Face's ALBERT <-> the original TensorFlow code."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from litebert.model.config import AlbertConfig
+
+Side = Literal["hugging_face", "tensorflow"]
+
+TABLE, LINEAR, NORM, OUTPUT, PLAIN = "table", "linear", "norm", "output", "plain"
+
+_SUFFIXES: dict[str, tuple[tuple[str, str], ...]] = {
+    TABLE: ((".weight", ""),),
+    LINEAR: ((".weight", "/kernel"), (".bias", "/bias")),
+    NORM: ((".weight", "/gamma"), (".bias", "/beta")),
+    OUTPUT: ((".weight", "output_weights"), (".bias", "output_bias")),
+    PLAIN: (("", ""),),
+}
+"""Of each kind of module: the ends of its tensors' names, in PyTorch and in TensorFlow."""
+
+_A, _F = "albert.encoder.attention.{block}", "albert.encoder.ffn.{block}"
+_H = "albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}"
+_T = "bert/encoder/transformer/group_{group}/inner_group_{inner}"
+
+_MODULES: tuple[tuple[str, str, str, str], ...] = (
+    ("albert.embedding.word", "albert.embeddings.word_embeddings", "bert/embeddings/word_embeddings", TABLE),
+    (
+        "albert.embedding.position",
+        "albert.embeddings.position_embeddings",
+        "bert/embeddings/position_embeddings",
+        TABLE,
+    ),
+    (
+        "albert.embedding.segment",
+        "albert.embeddings.token_type_embeddings",
+        "bert/embeddings/token_type_embeddings",
+        TABLE,
+    ),
+    ("albert.embedding.norm", "albert.embeddings.LayerNorm", "bert/embeddings/LayerNorm", NORM),
+    (
+        "albert.encoder.projection",
+        "albert.encoder.embedding_hidden_mapping_in",
+        "bert/encoder/embedding_hidden_mapping_in",
+        LINEAR,
+    ),
+    (f"{_A}.qkv[0]", f"{_H}.attention.query", f"{_T}/attention_1/self/query", LINEAR),
+    (f"{_A}.qkv[1]", f"{_H}.attention.key", f"{_T}/attention_1/self/key", LINEAR),
+    (f"{_A}.qkv[2]", f"{_H}.attention.value", f"{_T}/attention_1/self/value", LINEAR),
+    (f"{_A}.dense", f"{_H}.attention.dense", f"{_T}/attention_1/output/dense", LINEAR),
+    (f"{_A}.norm", f"{_H}.attention.LayerNorm", f"{_T}/LayerNorm", NORM),
+    (f"{_F}.inner", f"{_H}.ffn", f"{_T}/ffn_1/intermediate/dense", LINEAR),
+    (f"{_F}.output", f"{_H}.ffn_output", f"{_T}/ffn_1/intermediate/output/dense", LINEAR),
+    (f"{_F}.norm", f"{_H}.full_layer_layer_norm", f"{_T}/LayerNorm_1", NORM),
+    ("albert.pooler", "albert.pooler", "bert/pooler/dense", LINEAR),
+    ("heads.masked_lm.dense", "predictions.dense", "cls/predictions/transform/dense", LINEAR),
+    ("heads.masked_lm.norm", "predictions.LayerNorm", "cls/predictions/transform/LayerNorm", NORM),
+    ("heads.masked_lm.bias", "predictions.bias", "cls/predictions/output_bias", PLAIN),
+    ("heads.sentence_order.classifier", "sop_classifier.classifier", "cls/seq_relationship/", OUTPUT),
+    ("heads.classify.classifier", "classifier", "", OUTPUT),
+)
+"""Ours, Hugging Face's and TensorFlow's name of each module and its kind; [i] is a third of a fused tensor."""
+
+
+class Name(NamedTuple):
+    """One tensor outside and where it stands in ours."""
+
+    ours: str
+    hugging_face: str
+    tensorflow: str
+    third: int | None
+    """Which third of our tensor it is; None: all of it."""
+    transposed: bool
+    """TensorFlow stores a linear map's matrix the other way round."""
+
+
+def tensor_names(config: AlbertConfig) -> Iterator[Name]:
+    """Yield every tensor that a post-norm model with whole groups can have, all heads included."""
+    blocks = (config.num_hidden_groups or 0) * config.inner_group_num
+    for ours, hugging_face, tensorflow, kind in _MODULES:
+        ours, _, third = ours.partition("[")
+        for block in range(blocks if "{block}" in ours else 1):
+            group, inner = divmod(block, config.inner_group_num)
+            for torch_end, tensorflow_end in _SUFFIXES[kind]:
+                yield Name(
+                    ours=ours.format(block=block) + torch_end,
+                    hugging_face=hugging_face.format(group=group, inner=inner) + torch_end,
+                    tensorflow=tensorflow.format(group=group, inner=inner) + tensorflow_end,
+                    third=int(third[0]) if third else None,
+                    transposed=kind == LINEAR and torch_end == ".weight",
+                )
+
+
+def to_outside(state: Mapping[str, Tensor], config: AlbertConfig, side: Side) -> dict[str, Tensor]:
+    """Rename (and split, and turn) our tensors to the other side's; all of ours must be in the table."""
+    result = {}
+    known = set()
+    for name in tensor_names(config):
+        if name.ours not in state:
+            continue
+        known.add(name.ours)
+        tensor = state[name.ours]
+        if name.third is not None:
+            tensor = tensor.chunk(3)[name.third]
+        result[getattr(name, side)] = (tensor.T if _turned(name, side) else tensor).contiguous()
+    assert known == set(state), sorted(set(state) - known)
+    return result
+
+
+def from_outside(tensors: Mapping[str, Tensor], config: AlbertConfig, side: Side) -> dict[str, Tensor]:
+    """Rename (and fuse, and turn) the other side's tensors to ours; what the table does not know is left out."""
+    parts: dict[str, list[Tensor]] = {}
+    whole: dict[str, bool] = {}
+    for name in tensor_names(config):
+        outside = getattr(name, side)
+        whole[name.ours] = whole.get(name.ours, True) and outside in tensors
+        if outside in tensors:
+            tensor = tensors[outside]
+            parts.setdefault(name.ours, []).append(tensor.T if _turned(name, side) else tensor)
+    return {ours: torch.cat(list_) if len(list_) > 1 else list_[0] for ours, list_ in parts.items() if whole[ours]}
+
+
+def missing_outside(ours: Iterable[str], tensors: Mapping[str, Tensor], config: AlbertConfig, side: Side) -> list[str]:
+    """The other side's names of the tensors that it lacks, out of those that make up `ours`."""
+    wanted = set(ours)
+    names = [getattr(name, side) for name in tensor_names(config) if name.ours in wanted]
+    return [name for name in names if name not in tensors]
+
+
+def _turned(name: Name, side: Side) -> bool:
+    return name.transposed and side == "tensorflow"

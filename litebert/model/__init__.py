@@ -1,0 +1,1 @@
+"""Tensors to tensors on one device: encoder, sharing plans, heads, presets."""

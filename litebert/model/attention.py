@@ -1,0 +1,153 @@
+"""Where sequences lie among tokens, and one attention function per kernel; nothing else knows of sequences.
+
+Dimensions: S sequences, L longest length, T tokens, N heads, D head size. Masks are bool, True = attend.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from litebert.errors import ConfigError
+
+KERNELS = {
+    "padded": "pads inside attention, plain matrix products: what trains fastest on a CPU",
+    "fused": "pads inside attention, torch's scaled_dot_product_attention: least memory at long lengths",
+    "dense": "the tokens already lie in full rows: no gathers",
+    "varlen": "torch's variable-length kernel: CUDA in half precision",
+}
+"""Attention kernels by name; all give equal results."""
+
+
+class Layout(NamedTuple):
+    """Where the sequences lie among the tokens; computed once a forward pass, used by every layer."""
+
+    kernel: str
+    sequences: int
+    max_length: int
+    mask: Tensor | None = None
+    """(S, 1, 1, L) bool, the keys to attend to; None: all of them"""
+    slots: Tensor | None = None
+    """(S * L,) int64, the token in each slot of the padded batch; None: token i lies in slot i"""
+    places: Tensor | None = None
+    """(T,) int64, the slot of each token; goes with `slots`"""
+    cu_seqlens: Tensor | None = None
+    """(S + 1,) int32, for `varlen` alone"""
+
+
+class Angles(NamedTuple):
+    """The rotation of every token's queries and keys, laid out as attention wants it."""
+
+    cos: Tensor
+    """(S, 1, L, D), for `varlen` (T, 1, D); fp32"""
+    sin: Tensor
+    """The same; the first half of D is negative (see `rotate`)"""
+
+
+def packed_layout(cu_seqlens: Tensor, total_tokens: int, max_length: int, kernel: str = "padded") -> Layout:
+    """Describe a packed batch for a kernel. All shapes follow from shapes, none from values.
+
+    Raises ConfigError for an unknown kernel and one that does not suit the batch or its device.
+    """
+    sequences = cu_seqlens.shape[0] - 1
+    if kernel not in KERNELS:
+        raise ConfigError(f"attention {kernel!r} is unknown: use one of {', '.join(KERNELS)}")
+    if kernel == "varlen":
+        if cu_seqlens.device.type != "cuda":
+            raise ConfigError(f"attention 'varlen' does not run on {cu_seqlens.device.type}: use 'padded'")
+        return Layout(kernel, sequences, max_length, cu_seqlens=cu_seqlens)
+    if kernel == "dense":
+        if total_tokens != sequences * max_length:
+            raise ConfigError(
+                f"attention 'dense' needs full rows, but {total_tokens} tokens are not {sequences} sequences "
+                f"of {max_length}: use 'padded'"
+            )
+        return Layout(kernel, sequences, max_length)
+    starts, ends = cu_seqlens[:-1].long(), cu_seqlens[1:].long()  # (S,), (S,)
+    last = (ends - starts - 1).clamp(min=0)[:, None]  # (S, 1)
+    column = torch.arange(max_length, device=cu_seqlens.device)  # (L,)
+    # Column 0 is open in a sequence of no tokens too: a softmax over nothing would be NaN.
+    mask = column <= last  # (S, L)
+    # Padding repeats the sequence's own last token, so that nothing of one sequence is ever read by another.
+    slots = (starts[:, None] + torch.minimum(column, last)).clamp(max=total_tokens - 1)  # (S, L)
+    token = torch.arange(total_tokens, device=cu_seqlens.device)  # (T,)
+    owner = torch.searchsorted(ends, token, right=True).clamp(max=sequences - 1)  # (T,)
+    # An unused slot after the last sequence gets a copy of some real token's result: finite, and read by no one.
+    places = owner * max_length + (token - starts[owner]).clamp(max=max_length - 1)  # (T,)
+    return Layout(kernel, sequences, max_length, mask[:, None, None], slots.flatten(), places)
+
+
+def dense_layout(attention_mask: Tensor) -> Layout:
+    """Describe a padded batch whose tokens lie in rows: attention_mask (B, L), true at real tokens."""
+    rows, length = attention_mask.shape
+    return Layout("dense", rows, length, mask=attention_mask.bool()[:, None, None])
+
+
+def rotary_angles(position_ids: Tensor, head_size: int, layout: Layout) -> Angles:
+    """Angles of rotary positions (Su et al. 2021, base 10000); position_ids (T,)."""
+    pair = torch.arange(0, head_size, 2, device=position_ids.device, dtype=torch.float32)  # (D / 2,)
+    angles = position_ids[:, None].float() * 10000.0 ** (-pair / head_size)  # (T, D / 2)
+    cos, sin = angles.cos().repeat(1, 2), torch.cat((-angles.sin(), angles.sin()), dim=1)  # (T, D), (T, D)
+    if layout.kernel == "varlen":
+        return Angles(cos[:, None], sin[:, None])  # (T, 1, D)
+    if layout.slots is not None:
+        cos, sin = cos[layout.slots], sin[layout.slots]  # (S * L, D)
+    shape = (layout.sequences, 1, layout.max_length, head_size)
+    return Angles(cos.view(shape), sin.view(shape))  # (S, 1, L, D)
+
+
+def rotate(x: Tensor, angles: Angles | None) -> Tensor:
+    """Turn queries or keys by their positions: pairs are number i of the first half with i of the second.
+
+    Shapes stay. Rolling half a head brings every number's partner to its place; sin carries the sign.
+    """
+    if angles is None:
+        return x
+    return (x * angles.cos + x.roll(x.shape[-1] // 2, -1) * angles.sin).to(x.dtype)
+
+
+def attend(
+    qkv: Tensor, layout: Layout, heads: int, angles: Angles | None = None, dropout: float = 0.0
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of every token over its own sequence: (T, 3H) -> (T, H).
+
+    Also returns the probabilities (S, N, L, L) as applied, after dropout, where the kernel computes them.
+    """
+    if layout.kernel == "varlen":
+        return _attend_varlen(qkv, layout, heads, angles, dropout), None
+    if layout.slots is not None:
+        qkv = qkv[layout.slots]  # (S * L, 3H)
+    rows = qkv.view(layout.sequences, layout.max_length, 3, heads, -1)  # (S, L, 3, N, D)
+    query, key, value = rows.transpose(1, 3).unbind(2)  # 3 x (S, N, L, D)
+    query, key = rotate(query, angles), rotate(key, angles)
+    probabilities = None
+    if layout.kernel == "fused":
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, dropout_p=dropout)
+    else:
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (S, N, L, L)
+        if layout.mask is not None:
+            scores = scores.masked_fill(~layout.mask, torch.finfo(scores.dtype).min)
+        probabilities = F.dropout(scores.softmax(-1, dtype=torch.float32).to(value.dtype), dropout)
+        out = probabilities @ value  # (S, N, L, D)
+    out = out.transpose(1, 2).reshape(layout.sequences * layout.max_length, -1)  # (S * L, H)
+    return out if layout.places is None else out[layout.places], probabilities  # (T, H)
+
+
+def _attend_varlen(qkv: Tensor, layout: Layout, heads: int, angles: Angles | None, dropout: float) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    if dropout:
+        raise ConfigError("attention 'varlen' has no dropout: set attention_probs_dropout_prob 0 or use 'fused'")
+    if qkv.dtype not in (torch.bfloat16, torch.float16):
+        raise ConfigError(f"attention 'varlen' does not compute in {qkv.dtype}: use precision bf16 or 'fused'")
+    cu, longest = layout.cu_seqlens, layout.max_length
+    assert cu is not None
+    # The kernel leaves unused slots as they come from memory, in both directions: there they become zeros.
+    used = (torch.arange(qkv.shape[0], device=qkv.device) < cu[-1])[:, None]  # (T, 1)
+    qkv = torch.where(used, qkv, 0.0)
+    query, key, value = qkv.view(qkv.shape[0], 3, heads, -1).unbind(1)  # 3 x (T, N, D)
+    query, key = rotate(query, angles), rotate(key, angles)
+    out = varlen_attn(query, key, value, cu, cu, longest, longest)  # (T, N, D)
+    assert isinstance(out, Tensor)
+    return torch.where(used, out.flatten(1), 0.0)  # (T, H)

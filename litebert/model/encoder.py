@@ -1,0 +1,230 @@
+"""The encoder, from ids to one vector per token: embedding, blocks, pooler. One device, no input or output.
+
+Dimensions: T tokens of a packed batch, S its sequences, B rows and L length of a padded one, V vocabulary,
+E embedding, H hidden, F inside the feed-forward block, N heads, D head size, R rank of a layer's deltas.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from litebert.errors import ConfigError
+from litebert.model.attention import Angles, Layout, attend, dense_layout, packed_layout, rotary_angles
+from litebert.model.config import AlbertConfig
+from litebert.model.packed import Packed
+from litebert.model.tables import look_up
+
+
+@dataclass
+class Trace:
+    """What a forward pass records beside its result, where asked for; attribution and distillation read it."""
+
+    hidden_states: list[Tensor] = field(default_factory=list)
+    """The projected embedding and the output of each layer, (T, H) each."""
+    attentions: list[Tensor] | None = None
+    """None: not recorded. Else the probabilities of each layer, (S, N, L, L) each."""
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the activation function of a config's `hidden_act`."""
+    table: dict[str, Callable[[Tensor], Tensor]] = {
+        "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+        "gelu": F.gelu,
+        "relu": F.relu,
+        "silu": F.silu,
+        "tanh": torch.tanh,
+    }
+    return table[name]
+
+
+class Embedding(nn.Module):
+    """Word, position and segment vectors at width E, added, normed, dropped out (no position with rotary)."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.word = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.position = (
+            nn.Embedding(config.max_position_embeddings, config.embedding_size)
+            if config.position == "absolute"
+            else None
+        )
+        self.segment = nn.Embedding(config.type_vocab_size, config.embedding_size)
+        self.norm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.embedding_dropout_prob)
+
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor, inputs_embeds: Tensor | None = None
+    ) -> Tensor:
+        """(T,) ids, positions and segments -> (T, E). `inputs_embeds` (T, E) replaces the word vectors."""
+        x = look_up(self.word.weight, input_ids) if inputs_embeds is None else inputs_embeds  # (T, E)
+        x = x + look_up(self.segment.weight, token_type_ids)
+        if self.position is not None:
+            x = x + look_up(self.position.weight, position_ids)
+        return self.dropout(self.norm(x))  # type: ignore[no-any-return]
+
+
+class Delta(nn.Module):
+    """One layer's own low-rank addition to a shared linear map: (T, in) -> (T, out), zero at the start."""
+
+    def __init__(self, in_features: int, out_features: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(in_features, rank, bias=False)
+        self.up = nn.Linear(rank, out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the product of the two small matrices."""
+        return self.up(self.down(x))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """The attention half of a block, residual and norm included: (T, H) -> (T, H)."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.probs_dropout = config.attention_probs_dropout_prob
+        self.pre_norm = config.block == "pre_norm"
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        angles: Angles | None,
+        delta: nn.ModuleDict | None = None,
+        attentions: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Attend within sequences; the probabilities are appended to `attentions` where that is a list."""
+        x = self.norm(hidden) if self.pre_norm else hidden  # (T, H)
+        qkv = _linear(self.qkv, x, delta, "qkv")  # (T, 3H)
+        out, probabilities = attend(qkv, layout, self.heads, angles, self.probs_dropout if self.training else 0.0)
+        if attentions is not None:
+            if probabilities is None:
+                raise ConfigError(f"attention {layout.kernel!r} keeps no probabilities: use 'padded' to see them")
+            attentions.append(probabilities)
+        out = self.dropout(_linear(self.dense, out, delta, "dense"))
+        return hidden + out if self.pre_norm else self.norm(hidden + out)  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """The feed-forward half of a block, residual and norm included: (T, H) -> (T, H)."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.block == "pre_norm"
+        self.inner = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.activation = activation(config.hidden_act)
+
+    def forward(self, hidden: Tensor, delta: nn.ModuleDict | None = None) -> Tensor:
+        """Widen, activate, narrow."""
+        x = self.norm(hidden) if self.pre_norm else hidden  # (T, H)
+        inner = self.activation(_linear(self.inner, x, delta, "inner"))  # (T, F)
+        out = self.dropout(_linear(self.output, inner, delta, "output"))  # (T, H)
+        return hidden + out if self.pre_norm else self.norm(hidden + out)  # type: ignore[no-any-return]
+
+
+def _linear(linear: nn.Linear, x: Tensor, delta: nn.ModuleDict | None, name: str) -> Tensor:
+    out: Tensor = linear(x)
+    return out if delta is None else out + delta[name](x)
+
+
+class Encoder(nn.Module):
+    """The projection from E to H and the layers. Unique blocks are stored once; `plan` says who uses which."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.plan = config.sharing_plan
+        self.head_size = config.head_size
+        self.rotary = config.position == "rotary"
+        self.activation_checkpointing = False
+        """Recompute layers in the backward pass instead of keeping their activations."""
+        self.projection = nn.Linear(config.embedding_size, config.hidden_size)
+        self.attention = nn.ModuleList(Attention(config) for _ in range(self.plan.num_attention_blocks))
+        self.ffn = nn.ModuleList(FeedForward(config) for _ in range(self.plan.num_ffn_blocks))
+        self.norm = (
+            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if config.block == "pre_norm" else None
+        )
+        self.deltas = nn.ModuleList(_deltas(config) for _ in self.plan.attention) if self.plan.delta_rank else None
+
+    def forward(
+        self, embedded: Tensor, position_ids: Tensor, layout: Layout, trace: Trace | None = None
+    ) -> Tensor:
+        """(T, E) -> (T, H) through all layers."""
+        hidden = self.projection(embedded)  # (T, H)
+        angles = rotary_angles(position_ids, self.head_size, layout) if self.rotary else None
+        for index in range(len(self.plan.attention)):
+            if trace is not None:
+                trace.hidden_states.append(hidden)
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                hidden = checkpoint(self.layer, index, hidden, layout, angles, trace, use_reentrant=False)
+            else:
+                hidden = self.layer(index, hidden, layout, angles, trace)
+        hidden = hidden if self.norm is None else self.norm(hidden)
+        if trace is not None:
+            trace.hidden_states.append(hidden)
+        return hidden
+
+    def layer(
+        self, index: int, hidden: Tensor, layout: Layout, angles: Angles | None, trace: Trace | None = None
+    ) -> Tensor:
+        """Apply one layer, (T, H) -> (T, H); `norm` still has to follow the last layer of a pre-norm stack."""
+        delta = None if self.deltas is None else self.deltas[index]
+        attentions = None if trace is None else trace.attentions
+        hidden = self.attention[self.plan.attention[index]](hidden, layout, angles, delta, attentions)
+        return self.ffn[self.plan.ffn[index]](hidden, delta)  # type: ignore[no-any-return]
+
+
+def _deltas(config: AlbertConfig) -> nn.ModuleDict:
+    hidden, inner, rank = config.hidden_size, config.intermediate_size, config.sharing_plan.delta_rank
+    shapes = {"qkv": (hidden, 3 * hidden), "dense": (hidden, hidden), "inner": (hidden, inner), "output": (inner, hidden)}
+    return nn.ModuleDict({name: Delta(*shape, rank) for name, shape in shapes.items()})
+
+
+class Albert(nn.Module):
+    """Embedding, encoder and pooler."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = Embedding(config)
+        self.encoder = Encoder(config)
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        packed: Packed,
+        *,
+        inputs_embeds: Tensor | None = None,
+        attention: str = "padded",
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """Encode a packed batch -> (T, H).
+
+        `inputs_embeds` (T, E) replaces the word vectors; `attention` names the kernel (see attention.py); `trace`
+        collects hidden states and probabilities. What stands in unused slots is finite and means nothing.
+        """
+        layout = packed_layout(packed.cu_seqlens, packed.input_ids.shape[0], packed.max_length, attention)
+        embedded = self.embedding(packed.input_ids, packed.position_ids, packed.token_type_ids, inputs_embeds)
+        return self.encoder(embedded, packed.position_ids, layout, trace)  # type: ignore[no-any-return]
+
+    def dense(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, position_ids: Tensor) -> Tensor:
+        """Encode a padded batch in place, all arguments (B, L) -> (B, L, H): no gathers, for exports."""
+        rows, length = input_ids.shape
+        embedded = self.embedding(input_ids.flatten(), position_ids.flatten(), token_type_ids.flatten())  # (B * L, E)
+        hidden = self.encoder(embedded, position_ids.flatten(), dense_layout(attention_mask))  # (B * L, H)
+        return hidden.view(rows, length, -1)  # type: ignore[no-any-return]
+
+    def pooled(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """The first token of every sequence through the pooler: (T, H) -> (S, H)."""
+        first = packed.cu_seqlens[:-1].long().clamp(max=hidden.shape[0] - 1)  # (S,)
+        return torch.tanh(self.pooler(hidden[first]))  # (S, H)

@@ -1,0 +1,142 @@
+"""Heads and the one table of tasks: a new task is a head here and a line in TASKS.
+
+Dimensions: M chosen tokens, S sequences, H hidden, E embedding, V vocabulary, C labels.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from litebert.errors import ConfigError
+from litebert.model.config import AlbertConfig
+from litebert.model.encoder import Albert, activation
+from litebert.model.packed import Packed
+
+
+class MaskedLMHead(nn.Module):
+    """Scores of all pieces for the given tokens, through the embedding table: (M, H) -> (M, V)."""
+
+    def __init__(self, config: AlbertConfig, word: nn.Embedding) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.embedding_size)
+        self.norm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.activation = activation(config.hidden_act)
+        # In a tuple, so that the table is not registered twice: it has one name and is stored once.
+        self._tied = (word,)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(M, H) -> (M, V) logits."""
+        x = self.norm(self.activation(self.dense(hidden)))  # (M, E)
+        return F.linear(x, self._tied[0].weight, self.bias)  # (M, V)
+
+
+class SentenceOrderHead(nn.Module):
+    """Are the two segments in their order? (S, H) pooled -> (S, 2); label 0 = original order, 1 = swapped."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(S, H) -> (S, 2) logits. As in the original there is no dropout here."""
+        return self.classifier(pooled)  # type: ignore[no-any-return]
+
+
+class SequenceClassificationHead(nn.Module):
+    """Labels of whole sequences: (S, H) pooled -> (S, C)."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(S, H) -> (S, C) logits."""
+        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+
+
+class TaskSpec(NamedTuple):
+    """What a head needs, and what it is called elsewhere."""
+
+    hugging_face: str
+    """Class in transformers that has this head."""
+    build: Callable[[AlbertConfig, Albert], nn.Module]
+    """Make the head for an encoder."""
+    reads: str
+    """`tokens`: vectors of chosen tokens (M, H); `pooled`: the pooler's vectors (S, H)."""
+    problem_type: str | None = None
+    """Hugging Face's word for the kind of target."""
+
+
+TASKS: dict[str, TaskSpec] = {
+    "masked_lm": TaskSpec("AlbertForMaskedLM", lambda c, a: MaskedLMHead(c, a.embedding.word), "tokens"),
+    "sentence_order": TaskSpec("AlbertForPreTraining", lambda c, _: SentenceOrderHead(c), "pooled"),
+    "classify": TaskSpec(
+        "AlbertForSequenceClassification",
+        lambda c, _: SequenceClassificationHead(c),
+        "pooled",
+        "single_label_classification",
+    ),
+}
+
+
+class AlbertWithHeads(nn.Module):
+    """An encoder and its heads by name: `model.heads["masked_lm"](model.encode(packed)[positions])`."""
+
+    def __init__(self, config: AlbertConfig, heads: Sequence[str] = ()) -> None:
+        super().__init__()
+        for name in heads:
+            if name not in TASKS:
+                raise ConfigError(f"head {name!r} is unknown: use one of {', '.join(TASKS)}")
+        self.config = config
+        self.albert = Albert(config)
+        self.heads = nn.ModuleDict({name: TASKS[name].build(config, self.albert) for name in heads})
+
+    def encode(self, packed: Packed, *, attention: str = "padded") -> Tensor:
+        """Encode a packed batch -> (T, H)."""
+        return self.albert(packed, attention=attention)  # type: ignore[no-any-return]
+
+    def pooled(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """The pooler's vector of every sequence: (T, H) -> (S, H)."""
+        return self.albert.pooled(hidden, packed)
+
+
+def build_model(
+    config: AlbertConfig,
+    heads: Sequence[str] = ("masked_lm", "sentence_order"),
+    *,
+    generator: torch.Generator | None = None,
+) -> AlbertWithHeads:
+    """Make a model with fresh weights, drawn from `generator` (torch's own when None)."""
+    # Made without memory first: torch's default initialization would be thrown away, and draws from global state.
+    with torch.device("meta"):
+        model = AlbertWithHeads(config, heads)
+    model.to_empty(device="cpu")
+    initialize(model, config, generator)
+    return model
+
+
+def initialize(module: nn.Module, config: AlbertConfig, generator: torch.Generator | None = None) -> None:
+    """Give every parameter of a module its start value.
+
+    Matrices and tables: normal of deviation `initializer_range`, cut at two deviations, as in the original; biases
+    0, norms 1. In a pre-norm stack the maps that write into the residual stream start smaller by 1 / sqrt(2 x layers)
+    (GPT-2's rule), so that the stream's size does not grow with depth. A layer's deltas start at zero.
+    """
+    layers = len(config.sharing_plan.attention)
+    for name, parameter in module.named_parameters():
+        owner = name.rpartition(".")[0]
+        if parameter.ndim == 1:
+            nn.init.constant_(parameter, 1.0 if owner.endswith("norm") and name.endswith("weight") else 0.0)
+            continue
+        if owner.endswith(".up"):
+            nn.init.zeros_(parameter)
+            continue
+        std = config.initializer_range
+        if config.block == "pre_norm" and owner.rpartition(".")[2] in ("dense", "output") and "encoder" in owner:
+            std /= (2 * layers) ** 0.5
+        nn.init.trunc_normal_(parameter, 0.0, std, -2 * std, 2 * std, generator=generator)

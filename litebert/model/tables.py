@@ -1,0 +1,43 @@
+"""Looking rows up in a table, with a gradient that is the same bits in every run.
+
+Compiled for a CPU, torch adds the gradients of equal ids together in whatever order its threads come; a resumed
+run would drift away from one that was never stopped. The kernel called here gives each row to one thread.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@torch.library.custom_op("litebert::table_gradient", mutates_args=())
+def table_gradient(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
+    """Sum the gradient (T, E) into the rows of a table by ids (T,) -> (rows, E)."""
+    result: Tensor = torch.ops.aten.embedding_dense_backward(gradient.contiguous(), ids, rows, -1, False)
+    return result
+
+
+@table_gradient.register_fake
+def _(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
+    return gradient.new_empty(rows, gradient.shape[-1])
+
+
+class _LookUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.rows = table.shape[0]
+        return F.embedding(ids, table)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (ids,) = ctx.saved_tensors
+        return table_gradient(gradients[0], ids, ctx.rows), None
+
+
+def look_up(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows of a table (V, E) by ids (T,) -> (T, E)."""
+    if torch.is_grad_enabled() and table.requires_grad:
+        return _LookUp.apply(table, ids)  # type: ignore[no-any-return]
+    return F.embedding(ids, table)

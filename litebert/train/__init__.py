@@ -1,0 +1,1 @@
+"""Batches to weights: loop, optimizers, schedules, checkpoints, pre-training, fine-tuning."""

@@ -1,0 +1,195 @@
+"""Training on labelled sequences: epochs over examples in shuffled order, judged on a dev set, the best state kept.
+
+Which loss and which metrics is the task's business: both are callables. A step is a number of sequences, not of tokens,
+because that is what a learning rate is tuned for; they are packed, and divided where they exceed a budget of tokens.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from litebert.data.examples import Examples, Ints, SequenceBatch
+from litebert.model.heads import AlbertWithHeads
+from litebert.train.loop import Metrics
+from litebert.train.optimizers import Combined, OptimizerSettings, build_optimizer
+from litebert.train.schedules import ScheduleSettings, rate_factor
+
+Loss = Callable[[AlbertWithHeads, SequenceBatch], Tensor]
+"""The sum of the losses of a batch's sequences."""
+State = dict[str, Tensor]
+
+ORDER, SUBSET = 3, 4
+"""Domains of random numbers, beside the seed."""
+
+
+class Steps(NamedTuple):
+    """How long a fit is."""
+
+    total: int
+    per_epoch: int
+    evaluate_every: int
+
+    def evaluates(self, done: int) -> bool:
+        """Whether the dev set is looked at after `done` steps."""
+        return done == self.total or done % self.evaluate_every == 0
+
+
+class Evaluation(NamedTuple):
+    """One look at the dev set."""
+
+    step: int
+    epoch: float
+    loss: float
+    """Mean training loss since the look before."""
+    metrics: Metrics
+
+
+@dataclass(kw_only=True)
+class Fit:
+    """What a fit came to."""
+
+    rate: float
+    primary_metric: str
+    evaluations: list[Evaluation] = field(default_factory=list)
+    best: Evaluation | None = None
+    state: State = field(default_factory=dict)
+    """Parameters at the best evaluation."""
+    problem: str = ""
+    """Why the fit is no good: it diverged, or answers the same for every row; empty where all is well."""
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """What to compare fits by: the best primary metric, then the lower dev loss."""
+        return _score(self.best, self.primary_metric)
+
+    def add(self, evaluation: Evaluation, model: nn.Module) -> None:
+        """Take note of an evaluation, and of the parameters if it is the best so far."""
+        self.evaluations.append(evaluation)
+        if self.best is None or _score(evaluation, self.primary_metric) > self.score:
+            self.best = evaluation
+            self.state = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def _score(evaluation: Evaluation | None, primary: str) -> tuple[float, float]:
+    if evaluation is None or not math.isfinite(evaluation.metrics["loss"]):
+        return -math.inf, -math.inf
+    return evaluation.metrics[primary], -evaluation.metrics["loss"]
+
+
+class Watch:
+    """Told of every step and evaluation; does nothing by itself."""
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """After a step."""
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """After a look at the dev set."""
+
+
+def fit(
+    model: AlbertWithHeads,
+    examples: Examples,
+    loss: Loss,
+    evaluate: Callable[[AlbertWithHeads], Metrics],
+    *,
+    steps: Steps,
+    optimizer: OptimizerSettings,
+    schedule: ScheduleSettings,
+    batch_size: int,
+    max_tokens: int,
+    primary_metric: str,
+    seed: int,
+    varied: bool,
+    watch: Watch,
+) -> Fit:
+    """Train `model` in place; the returned state is that of the best evaluation.
+
+    varied: the dev set has rows of more than one label, so that one answer for all of them is a collapse. The fit ends
+    early when it diverges, or when it still gives one answer after half of its steps.
+    """
+    made = build_optimizer(model, optimizer)
+    result = Fit(rate=optimizer.learning_rate, primary_metric=primary_metric)
+    since: list[float] = []
+    # Dropout draws from torch's own generator; outside of this block nothing has changed.
+    device = next(model.parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for step, index in enumerate(step_indices(len(examples), batch_size, seed, steps.total)):
+            made.set_factor(rate_factor(schedule, step, steps.total))
+            value = take_step(model, made, examples, index, loss, max_tokens, optimizer.clip)
+            since.append(value)
+            watch.step(step + 1, steps.total, value)
+            if not math.isfinite(value):
+                result.problem = f"the loss is {value} at step {step + 1}"
+                return result
+            if steps.evaluates(step + 1):
+                evaluation = Evaluation(
+                    step + 1, (step + 1) / steps.per_epoch, float(np.mean(since)), evaluate(model)
+                )
+                since.clear()
+                result.add(evaluation, model)
+                watch.evaluation(evaluation)
+                if varied and 2 * (step + 1) >= steps.total and is_constant(result):
+                    result.problem = f"the same answer for every dev row until step {step + 1}"
+                    return result
+    return result
+
+
+def is_constant(result: Fit) -> bool:
+    """Whether every look at the dev set found one answer for all rows."""
+    return all(evaluation.metrics["predicted_labels"] == 1 for evaluation in result.evaluations)
+
+
+def take_step(
+    model: AlbertWithHeads,
+    optimizer: Combined,
+    examples: Examples,
+    index: Ints,
+    loss: Loss,
+    max_tokens: int,
+    clip: float,
+) -> float:
+    """One step on the sequences `index`; returns their mean loss. How they are divided into batches changes nothing."""
+    model.train()
+    total = 0.0
+    for batch in examples.batches(index, max_tokens):
+        part = loss(model, batch) / len(index)
+        part.backward()  # type: ignore[no-untyped-call]
+        total += float(part.detach())
+    nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
+    optimizer.step()
+    optimizer.zero_grad()
+    return total
+
+
+def step_indices(count: int, batch_size: int, seed: int, total: int) -> Iterator[Ints]:
+    """The sequences of each step: every epoch is a new order of all of them; its last step may have fewer."""
+    for step in range(total):
+        epoch, place = divmod(step, -(-count // batch_size))
+        if place == 0:
+            order = epoch_order(count, seed, epoch)
+        yield order[place * batch_size : (place + 1) * batch_size]
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Ints:
+    """A permutation of `count` sequences, a function of (seed, epoch)."""
+    return np.random.default_rng([seed, ORDER, epoch]).permutation(count)
+
+
+def subset(count: int, wanted: int | None, seed: int) -> Ints:
+    """`wanted` of `count` rows, chosen by the seed, in their order; all of them where that is not fewer."""
+    if wanted is None or wanted >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, SUBSET]).permutation(count)[:wanted])
+
+
+def load_state(model: nn.Module, state: State) -> None:
+    """Put back the parameters of a `Fit`."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(state[name])

@@ -1,0 +1,99 @@
+"""The pre-training objective: masked language modelling plus sentence order.
+
+The masked-token loss is the sum over all masked tokens of a step divided by their number, over all its micro-batches;
+so is the loss of the sentence objective over its labelled sequences. How a step is divided changes nothing.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from litebert.data.batches import PretrainBatch, micro_batches, pad
+from litebert.data.batches import DataSettings
+from litebert.data.pairs import NO_LABEL
+from litebert.model.heads import AlbertWithHeads
+from litebert.model.packed import Packed
+
+Metrics = dict[str, float]
+
+
+class PretrainObjective:
+    """Losses of a model with the heads `masked_lm` and, unless there is no sentence objective, `sentence_order`."""
+
+    def __init__(
+        self,
+        model: AlbertWithHeads,
+        settings: DataSettings,
+        precision: Callable[[], AbstractContextManager[Any]],
+        *,
+        compiled: bool,
+    ) -> None:
+        self.model, self.settings, self.precision = model, settings, precision
+        self.device = next(model.parameters()).device
+        self.attention = "varlen" if self.device.type == "cuda" else "padded"
+        self.sums = torch.compile(self._sums, dynamic=False) if compiled else self._sums
+
+    def backward(self, batch: PretrainBatch) -> Callable[[], Metrics]:
+        """Add the gradients of the mean losses of a step; returns a function that reads the metrics."""
+        predictions, pairs = len(batch.masked_labels), int((batch.order_labels != NO_LABEL).sum())
+        totals: Tensor | None = None
+        for part in micro_batches(batch, self.settings, self.model.config.pad_token_id):
+            with self.precision():
+                sums = self.sums(*self.tensors(part))
+            (sums[0] / max(predictions, 1) + sums[2] / max(pairs, 1)).backward()
+            totals = sums.detach() if totals is None else totals + sums.detach()
+        assert totals is not None
+        return lambda: _means(totals, predictions, pairs)
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[PretrainBatch]) -> Metrics:
+        """Return mean losses and accuracies over all batches."""
+        self.model.eval()
+        settings = self.settings
+        totals = torch.zeros(4, device=self.device)
+        predictions = pairs = 0
+        for batch in batches:
+            sequences = max(settings.sequence_slots, len(batch.order_labels))
+            part = pad(batch, settings.token_budget, sequences, len(batch.masked_labels), 0)
+            with self.precision():
+                totals += self._sums(*self.tensors(part))
+            predictions += len(batch.masked_labels)
+            pairs += int((batch.order_labels != NO_LABEL).sum())
+        self.model.train()
+        return _means(totals, predictions, pairs)
+
+    def tensors(self, batch: PretrainBatch) -> tuple[Packed, Tensor, Tensor, Tensor]:
+        """Move a batch to the model's device."""
+        ids, positions, segments, cu_seqlens, masked, labels, order = (
+            torch.from_numpy(values).to(self.device, non_blocking=True) for values in batch
+        )
+        return Packed(ids, positions, segments, cu_seqlens, self.settings.pairs.length), masked, labels, order
+
+    def _sums(self, packed: Packed, masked: Tensor, labels: Tensor, order_labels: Tensor) -> Tensor:
+        """Return (4,): sum of masked-token losses, right predictions, sum of order losses, right orders."""
+        hidden = self.model.encode(packed, attention=self.attention)  # (T, H)
+        logits = self.model.heads["masked_lm"](hidden[masked]).float()  # (M, V)
+        sums = list(_loss_and_hits(logits, labels))
+        if "sentence_order" in self.model.heads:
+            pooled = self.model.pooled(hidden, packed)  # (S, H)
+            sums += _loss_and_hits(self.model.heads["sentence_order"](pooled).float(), order_labels)
+        else:
+            sums += [sums[0].new_zeros(())] * 2
+        return torch.stack(sums)
+
+
+def _loss_and_hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    loss = F.cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum")
+    return loss, (logits.detach().argmax(-1) == labels).sum().to(loss.dtype)
+
+
+def _means(totals: Tensor, predictions: int, pairs: int) -> Metrics:
+    mlm_loss, mlm_hits, order_loss, order_hits = totals.tolist()
+    metrics = {"mlm_loss": mlm_loss / max(predictions, 1), "mlm_accuracy": mlm_hits / max(predictions, 1)}
+    if pairs:
+        metrics |= {"order_loss": order_loss / pairs, "order_accuracy": order_hits / pairs}
+    return metrics

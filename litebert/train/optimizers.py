@@ -1,0 +1,180 @@
+"""Optimizers: LAMB as the original ALBERT has it, AdamW, and torch's Muon for the matrices of the blocks."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from litebert.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """Which optimizer, and its constants."""
+
+    name: Literal["adamw", "lamb", "muon"] = "adamw"
+    """`lamb`: layer-wise trust ratios for large batches (You et al. 2020). `muon`: orthogonalized momentum for the
+    matrices of the blocks, AdamW for all else (Jordan et al. 2024)."""
+    learning_rate: float = 1e-3
+    """The peak rate; the schedule scales it."""
+    weight_decay: float = 0.01
+    """Decoupled decay of matrices; biases and LayerNorm have none."""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-6
+    momentum: float = 0.95
+    """Momentum of Muon."""
+    adamw_rate: float = 1.0
+    """With Muon: the rate of the parameters that AdamW trains, as a factor of learning_rate."""
+    clip: float = 1.0
+    """Largest norm of the gradient over all parameters; 0 switches clipping off."""
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ConfigError(f"learning_rate = {self.learning_rate:g}: expected a number above 0, such as 1e-3")
+        for name in ("weight_decay", "clip", "epsilon", "adamw_rate"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optimizer.{name} = {getattr(self, name):g}: expected 0 or more")
+
+
+class Lamb(torch.optim.Optimizer):
+    """LAMB without bias correction, as in the original `lamb_optimizer.py` (You et al. 2020).
+
+    Groups may switch `trust` off: their parameters (biases, LayerNorm) take the plain Adam step.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "trust": True}
+        super().__init__(params, defaults)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update all parameters from their gradients."""
+        if closure is not None:
+            raise ValueError("LAMB takes no closure")
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+        return None
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        beta1, beta2 = group["betas"]
+        state["exp_avg"].lerp_(gradient, 1 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        update = state["exp_avg"] / (state["exp_avg_sq"].sqrt() + group["eps"])
+        if group["weight_decay"]:
+            update.add_(parameter, alpha=group["weight_decay"])
+        rate: float | Tensor = group["lr"]
+        if group["trust"]:
+            size, change = parameter.norm(), update.norm()
+            rate = rate * torch.where((size > 0) & (change > 0), size / change, torch.ones_like(size))
+        parameter.sub_(rate * update)
+
+
+class Combined:
+    """Several optimizers, each with its own parameters, behind the methods that a training loop calls."""
+
+    def __init__(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        self.optimizers = optimizers
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """All groups of all optimizers."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def step(self) -> None:
+        """Update all parameters from their gradients."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+    def set_factor(self, factor: float) -> None:
+        """Set each group's rate to `factor` times its peak rate."""
+        for group in self.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all moments as flat tensors: `optimizer.parameter.moment` -> tensor."""
+        flat: dict[str, Tensor] = {}
+        for i, optimizer in enumerate(self.optimizers):
+            for j, moments in optimizer.state_dict()["state"].items():
+                flat |= {f"{i}.{j}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        return flat
+
+    def load_state(self, flat: dict[str, Tensor]) -> None:
+        """Take over the moments that `state` returned."""
+        for i, optimizer in enumerate(self.optimizers):
+            states: dict[int, dict[str, Tensor]] = {}
+            for key, value in flat.items():
+                owner, parameter, name = key.split(".", 2)
+                if int(owner) == i:
+                    states.setdefault(int(parameter), {})[name] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+
+
+def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
+    """Sort the trainable parameters of `model` into groups and make their optimizer."""
+    matrices, tables, vectors = split_parameters(model)
+    rate, decay = settings.learning_rate, settings.weight_decay
+    betas = (settings.beta1, settings.beta2)
+    made: list[torch.optim.Optimizer] = []
+    if settings.name == "lamb":
+        groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0, "trust": False}]
+        made.append(Lamb(groups, rate, betas, settings.epsilon, decay))
+    else:
+        rest = rate
+        if settings.name == "muon":
+            rest = rate * settings.adamw_rate
+            # match_rms_adamw: an update has the size of AdamW's, so that one rate serves both (Liu et al. 2025).
+            made.append(
+                torch.optim.Muon(
+                    matrices, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"
+                )
+            )
+            matrices = []
+        groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
+        made.append(torch.optim.AdamW(groups, rest, betas, settings.epsilon, decay))
+    combined = Combined(made)
+    for group in combined.param_groups:
+        group["peak_lr"] = group["lr"]
+    return combined
+
+
+def split_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return the matrices of linear layers, the embedding tables, and biases with LayerNorm, each once, in order."""
+    tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
+    matrices: list[Tensor] = []
+    embeddings: list[Tensor] = []
+    vectors: list[Tensor] = []
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.ndim < 2:
+            vectors.append(parameter)
+        elif id(parameter) in tables or parameter.ndim != 2:
+            embeddings.append(parameter)
+        else:
+            matrices.append(parameter)
+    return matrices, embeddings, vectors

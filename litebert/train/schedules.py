@@ -1,0 +1,48 @@
+"""Learning-rate schedules: pure functions of the step, as factors of the peak rate."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from litebert.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """The learning rate over the steps of a run."""
+
+    name: Literal["linear", "warmup_stable_decay", "cosine", "constant"] = "linear"
+    """`linear`: up, then down to the end (BERT, ALBERT). `warmup_stable_decay`: up, constant, and a short decay at
+    the end, so that a run can be prolonged (Hu et al. 2024, MiniCPM)."""
+    warmup: float = 0.05
+    """Share of all steps in which the rate rises linearly from 0."""
+    decay: float = 0.2
+    """Share of all steps in which `warmup_stable_decay` falls to the final factor, as 1 - sqrt (Hägele et al. 2024)."""
+    final: float = 0.0
+    """Factor of the peak rate at the last step."""
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "decay", "final"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"schedule.{name} = {getattr(self, name)}: expected a share between 0 and 1")
+        if self.name == "warmup_stable_decay" and self.warmup + self.decay > 1:
+            raise ConfigError(
+                f"schedule.warmup + schedule.decay = {self.warmup + self.decay:g}: at most 1; lower one of them"
+            )
+
+
+def rate_factor(settings: ScheduleSettings, step: int, total: int) -> float:
+    """Return the factor of the peak rate for step `step` (0-based) of `total` steps."""
+    warmup = round(settings.warmup * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    if settings.name == "constant":
+        return 1.0
+    decay = round(settings.decay * total) if settings.name == "warmup_stable_decay" else total - warmup
+    progress = max(0.0, (step + 1 - (total - decay)) / max(decay, 1))  # 0 before the decay, 1 at the last step
+    shape = {
+        "linear": 1 - progress,
+        "cosine": (1 + math.cos(math.pi * progress)) / 2,
+        "warmup_stable_decay": 1 - math.sqrt(progress),
+    }[settings.name]
+    return settings.final + (1 - settings.final) * shape
