@@ -22,7 +22,7 @@ _ROOMS = {
     "load_tokenizer": "litebert.text.tokenizer",
 }
 
-__all__ = [  # noqa: RUF022  the same names as in _ROOMS, spelled out for type checkers
+__all__ = [
     "AlbertConfig",
     "AlbertForMaskedLM",
     "AlbertForPreTraining",

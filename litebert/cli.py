@@ -108,6 +108,7 @@ def prepare(
     held_out: float = 0.005,
     processes: int = 0,
     text_field: str = "text",
+    documents: str = "auto",
 ) -> Answer:
     """Turn raw text into token shards: decoded, split into sentences, deduplicated, encoded once.
 
@@ -127,10 +128,20 @@ def prepare(
         Worker processes; 0: one for each core. The result is the same for any number.
     text_field
         Field of .jsonl and column of .parquet that holds the text.
+    documents
+        What a document of a .txt is: `file`, `blank-lines` (between blank lines), or `auto`.
     """
     from litebert.data.prepare import prepare as run
 
-    report = run(texts, tokenizer, out, held_out=held_out, processes=processes, text_field=text_field)
+    report = run(
+        texts,
+        tokenizer,
+        out,
+        held_out=held_out,
+        processes=processes,
+        text_field=text_field,
+        documents=documents,
+    )
     return Answer(data=report.to_dict(), text=report.summary())
 
 
@@ -480,4 +491,4 @@ def _weighted(item: str) -> tuple[str, float]:
     try:
         return folder, float(weight)
     except ValueError:
-        raise InputError(f"--data {item}: the weight {weight!r} is no number; write DIR=WEIGHT, as in books=2") from None
+        raise InputError(f"--data {item}: the weight {weight!r} is no number; write DIR=WEIGHT, as books=2") from None

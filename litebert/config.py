@@ -6,6 +6,7 @@ module turns nested dictionaries into such objects and back, and knows nothing a
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import types
 import typing
@@ -68,8 +69,8 @@ def build(cls: type[T], tree: Mapping[str, Any], where: str = "") -> T:
 
 def dump(settings: Any) -> str:
     """Write a settings object (or nested dictionaries) as TOML; fields that are None are left out."""
-    tree = dataclasses.asdict(settings) if dataclasses.is_dataclass(settings) else settings
-    return "\n".join(_toml_lines(tree, [])) + "\n"  # type: ignore[arg-type]
+    is_object = dataclasses.is_dataclass(settings) and not isinstance(settings, type)
+    return "\n".join(_toml_lines(dataclasses.asdict(settings) if is_object else settings, [])) + "\n"
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
@@ -142,6 +143,4 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     # A TOML basic string is a JSON string, but for DEL, which JSON leaves as it is.
-    import json
-
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

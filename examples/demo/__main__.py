@@ -67,16 +67,12 @@ def main() -> None:
         )
     with step("Pre-train a tiny ALBERT from scratch: guess masked words, tell the order of sentences"):
         pretrained = OUT / "pretraining" / "model"
-        litebert(
-            "pretrain", "--config", HERE / "pretrain.toml", "--data", OUT / "data", "--out", pretrained.parent
-        )
+        litebert("pretrain", "--config", HERE / "pretrain.toml", "--data", OUT / "data", "--out", pretrained.parent)
         fill_gaps(pretrained)
     with step("Fine-tune it on labelled sentences, and a twin that starts from random weights"):
         labelled = ("--train", OUT / "subjects/train.csv", "--dev", OUT / "subjects/dev.csv")
         litebert("finetune", "classify", "--model", pretrained, *labelled, "--out", OUT / "model")
-        litebert(
-            "finetune", "classify", "--model", pretrained, *labelled, "--out", OUT / "twin", "--from-scratch"
-        )
+        litebert("finetune", "classify", "--model", pretrained, *labelled, "--out", OUT / "twin", "--from-scratch")
     with step("Compare: sentences from files that nothing was trained on"):
         accuracies = compare(rows)
     with step("Predict the subject of new sentences"):
@@ -113,9 +109,7 @@ def gather() -> questions.Rows:
     size = prose.write_text(seen, OUT / "text")
     console.print(f"{OUT / 'text'}: {size / 1e6:.1f} MB of prose from {len(seen):,} Python files")
     counts = ", ".join(f"{len(pairs):,} to {split}" for split, pairs in rows.items())
-    console.print(
-        f"{OUT / 'subjects'}: sentences labelled by the package they come from: {counts}", soft_wrap=True
-    )
+    console.print(f"{OUT / 'subjects'}: sentences labelled by the package they come from: {counts}", soft_wrap=True)
     for text, subject in rows["train"][:3]:
         console.print(f"   [dim]{subject}: {text[:90]}{'...' if len(text) > 90 else ''}[/]", soft_wrap=True)
     return rows
@@ -152,9 +146,7 @@ def compare(rows: questions.Rows) -> dict[str, float]:
 def predict() -> None:
     """Show the answers for sentences written by hand."""
     for answer in answers(OUT / "model", NEW_SENTENCES, "new"):
-        console.print(
-            f"   [green]{answer['label']:>21}[/] {answer['score']:4.0%}  {answer['text']}", soft_wrap=True
-        )
+        console.print(f"   [green]{answer['label']:>21}[/] {answer['score']:4.0%}  {answer['text']}", soft_wrap=True)
 
 
 def summary(accuracies: dict[str, float], rows: int) -> None:
@@ -169,10 +161,9 @@ def summary(accuracies: dict[str, float], rows: int) -> None:
 
     last = [line for line in metrics if line["kind"] == "held_out"][-1]
     console.print(f"\n[bold cyan]Summary[/] ({sum(seconds.values()) / 60:.1f} minutes)")
-    console.print(
-        f"Pre-training read {last['tokens'] / 1e6:.1f} million tokens. On held-out text the loss of guessing a\n"
-        f"masked word is {last['mlm_loss']:.2f} nats; knowing only how frequent words are gives {unigram:.2f}."
-    )
+    read, loss = last["tokens"] / 1e6, last["mlm_loss"]
+    console.print(f"Pre-training read {read:.1f} million tokens. On held-out text the loss of guessing a masked word")
+    console.print(f"is now {loss:.2f} nats; knowing only how frequent words are gives {unigram:.2f}.")
     table = Table("", "accuracy", "95 % interval", title=f"The subject of {rows:,} unseen sentences")
     for name, accuracy in accuracies.items():
         margin = 1.96 * (accuracy * (1 - accuracy) / rows) ** 0.5

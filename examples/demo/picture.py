@@ -94,9 +94,7 @@ def _accuracy(axes: Axes, metrics: Metrics) -> None:
         percent = [100 * value for value in values]
         axes.plot(tokens, percent, color=color, linewidth=2, marker="o", markersize=4)
         place = (tokens[-1], percent[-1])
-        _note(
-            axes, f"{label}: {percent[-1]:.0f} %", place, (4, 9), ha="right", color=color, fontweight="bold"
-        )
+        _note(axes, f"{label}: {percent[-1]:.0f} %", place, (4, 9), ha="right", color=color, fontweight="bold")
     axes.set(xlabel="million tokens read", ylim=(0, 100))
     axes.yaxis.set_major_formatter("{x:.0f} %")
     axes.grid(axis="y")
@@ -115,8 +113,6 @@ def _comparison(axes: Axes, accuracies: Mapping[str, float], rows: int) -> None:
     axes.tick_params(axis="x", length=0)
 
 
-def _note(
-    axes: Axes, text: str, place: tuple[float, float], shift: tuple[float, float], **style: Any
-) -> None:
+def _note(axes: Axes, text: str, place: tuple[float, float], shift: tuple[float, float], **style: Any) -> None:
     """Write a text beside a point, shifted by some typographic points."""
     axes.annotate(text, place, xytext=shift, textcoords="offset points", **style)

@@ -162,7 +162,7 @@ class WindowSource:
             count = len(self.blocks[0].first)
             epoch, window = divmod(number, -(-count // WINDOW_BLOCKS))
             chosen = self._order(0, epoch)[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
-            return [Blocks(*(column[chosen] for column in self.blocks[0]))]
+            return [self.blocks[0].take(chosen)]
         # A folder's blocks so far are its share of all blocks so far, rounded; each folder has its own epochs.
         bounds = np.concatenate(([0], np.cumsum(self.shares))) * WINDOW_BLOCKS
         before = np.diff(np.round(bounds * number)).astype(np.int64)
@@ -171,7 +171,7 @@ class WindowSource:
         for folder, blocks in enumerate(self.blocks):
             turns = [divmod(int(i), len(blocks.first)) for i in range(before[folder], until[folder])]
             chosen = np.array([self._order(folder, epoch)[i] for epoch, i in turns], dtype=np.int64)
-            taken.append(Blocks(*(column[chosen] for column in blocks)))
+            taken.append(blocks.take(chosen))
         return taken
 
     def _order(self, folder: int, epoch: int) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Texts -> sequences of ids in strided windows -> packed batches within a budget of tokens.
 
-Nothing is cut: what is longer than a sequence may be becomes several windows that overlap, whose answers are averaged.
-Dimensions: R rows, n sequences (windows), T tokens of a batch, S its sequences.
+Nothing is cut: what is longer than a sequence may be becomes several windows that overlap, whose answers are
+averaged. Dimensions: R rows, n sequences (windows), T tokens of a batch, S its sequences.
 """
 
 import functools
@@ -56,7 +56,8 @@ class Examples:
     starts: Ints
     """(n + 1,): where each sequence begins in `tokens`."""
     second: Ints
-    """(n,): the first token of the second segment, counted within the sequence; its length where there is none."""
+    """(n,): the first token of the second segment, counted within the sequence; its length where there is
+    none."""
     rows: Ints
     """(n,): the row that each sequence belongs to, ascending."""
     windows: Ints
@@ -98,7 +99,8 @@ class Examples:
         )
 
     def batches(self, order: Ints, max_tokens: int) -> Iterator[SequenceBatch]:
-        """Pack sequences in the given order into batches of at most `max_tokens` (or one sequence, if that has more)."""
+        """Pack sequences in the given order into batches of at most `max_tokens` (or one sequence, if that
+        has more)."""
         for group in within_budget(self.lengths[order], max_tokens):
             yield self.batch(order[group])
 
@@ -136,7 +138,8 @@ def within_budget(lengths: Ints, max_tokens: int) -> Iterator[slice]:
 
 
 def windows(length: int, size: int, overlap: int) -> list[Window]:
-    """Cover `length` tokens by windows of at most `size`, neighbours sharing at least `overlap`; the last ends at the end."""
+    """Cover `length` tokens by windows of at most `size`, neighbours sharing at least `overlap`; the last
+    ends at the end."""
     if length <= size:
         return [Window(0, length)]
     step = max(size - overlap, 1)
@@ -147,8 +150,9 @@ def windows(length: int, size: int, overlap: int) -> list[Window]:
 def pair_windows(first: int, second: int, room: int) -> list[tuple[Window, Window]]:
     """Windows into two texts of these lengths that fit into `room` tokens together.
 
-    A text that takes no more than half the room stays whole beside each window of the other. Two long ones get half
-    the room each, and their windows advance side by side, so that every token of both is read at least once.
+    A text that takes no more than half the room stays whole beside each window of the other. Two long ones
+    get half the room each, and their windows advance side by side, so that every token of both is read at
+    least once.
     """
     if first + second <= room:
         return [(Window(0, first), Window(0, second))]
@@ -168,7 +172,8 @@ def pair_windows(first: int, second: int, room: int) -> list[tuple[Window, Windo
 def encode_rows(
     tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str | None] | None, max_length: int
 ) -> Examples:
-    """Tokenize rows into sequences of at most `max_length` tokens, `[CLS] text [SEP]` or with a second text and `[SEP]`."""
+    """Tokenize rows into sequences of at most `max_length` tokens, `[CLS] text [SEP]` or with a second text
+    and `[SEP]`."""
     builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, max_length)
     for start in range(0, len(texts), _ENCODE_ROWS):
         part = slice(start, start + _ENCODE_ROWS)

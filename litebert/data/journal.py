@@ -257,9 +257,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise DataFolderError(
-                f"{folder}: another `litebert prepare` is at work here; wait for it"
-            ) from None
+            raise DataFolderError(f"{folder}: another `litebert prepare` is at work here; wait for it") from None
         yield
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
 """Labelled rows: which column is what, and what a label is.
 
-A column is one the user names, else one the model was trained with, else one of the usual names. Labels are texts, kept
-as written: the number 1 of a Parquet file and the "1" of a CSV file are the same label.
+A column is one the user names, else one the model was trained with, else one of the usual names. Labels are
+texts, kept as written: the number 1 of a Parquet file and the "1" of a CSV file are the same label.
 """
 
 import math
@@ -224,19 +224,22 @@ def label_set(rows: LabelledRows) -> tuple[str, ...]:
     column = rows.columns.label
     if len(counts) == 1:
         raise InputError(
-            f"{rows.source}: every label in {column!r} is {rows.labels[0]!r}; classify needs rows of two labels or more"
+            f"{rows.source}: every label in {column!r} is {rows.labels[0]!r}; classify needs rows of two "
+            "labels or more"
         )
     numbers = [_number(label) for label in counts]
     values = [number for number in numbers if number is not None]
     all_numbers = len(values) == len(counts)
     if all_numbers and len(counts) > REGRESSION_VALUES and any(not value.is_integer() for value in values):
         raise InputError(
-            f"{rows.source}: {column!r} holds {len(counts)} different numbers such as {rows.labels[0]}: this looks like "
+            f"{rows.source}: {column!r} holds {len(counts)} different numbers such as {rows.labels[0]}: "
+            "this looks like "
             "regression, which `litebert finetune regress` is for; classify needs classes"
         )
     if len(counts) > MOST_CLASSES and len(counts) > len(rows) / 2:
         raise InputError(
-            f"{rows.source}: {column!r} holds {len(counts)} different labels in {len(rows)} rows; is it the column with "
+            f"{rows.source}: {column!r} holds {len(counts)} different labels in {len(rows)} rows; is it the "
+            "column with "
             "the labels? Name another: --label COLUMN"
         )
     return tuple(
@@ -253,7 +256,8 @@ def _number(label: str) -> float | None:
 
 
 def label_ids(rows: LabelledRows, labels: Sequence[str]) -> list[int]:
-    """Return each row's index into `labels`; raises InputError, naming the row, for a label that is not among them."""
+    """Return each row's index into `labels`; raises InputError, naming the row, for a label that is not among
+    them."""
     index = {label: i for i, label in enumerate(labels)}
     for i, label in enumerate(rows.labels):
         if label not in index:
@@ -266,7 +270,8 @@ def label_ids(rows: LabelledRows, labels: Sequence[str]) -> list[int]:
 
 
 def merged(fields: Row, record: Mapping[str, Any]) -> Row:
-    """Add a result to the row it belongs to; a field of the row with the name of a result keeps its value as `input_NAME`."""
+    """Add a result to the row it belongs to; a field of the row with the name of a result keeps its value as
+    `input_NAME`."""
     kept: Row = {}
     for name, value in fields.items():
         while name in record or name in kept:

@@ -52,6 +52,10 @@ class Blocks(NamedTuple):
     stop: NDArray[np.int64]  # (N,) one past the last sentence
     document: NDArray[np.int64]  # (N,) number of the document in the split
 
+    def take(self, chosen: NDArray[np.int64]) -> "Blocks":
+        """Return some of the blocks, in that order."""
+        return Blocks(self.shard[chosen], self.first[chosen], self.stop[chosen], self.document[chosen])
+
 
 class Samples(NamedTuple):
     """Sequences with special tokens, one after the other; nothing is masked yet."""

@@ -27,7 +27,7 @@ import numpy as np
 from litebert.console import log, progress
 from litebert.data.index import complete, sync
 from litebert.data.journal import DATA_NAME, Journal, difference, open_journal
-from litebert.data.shards import INDEX_NAME, SHARD_TOKENS, SPLITS, open_corpus, token_type
+from litebert.data.shards import INDEX_NAME, MOST_SHARD_TOKENS, SHARD_TOKENS, SPLITS, open_corpus, token_type
 from litebert.data.sources import ReadOptions, SourceFile, find_files, read_chunks
 from litebert.data.workers import Piece, Unit, encode_units
 from litebert.errors import ConfigError, DataFolderError, InputError, OutputError
@@ -177,8 +177,8 @@ def _check(options: ReadOptions, held_out: float, processes: int, shard_tokens: 
         raise ConfigError(f"held_out {held_out}: give a share of the documents, from 0 to less than 1")
     if processes < 0:
         raise ConfigError(f"processes {processes}: give 1 or more, or 0 for one a core")
-    if shard_tokens < 1:
-        raise ConfigError(f"shard_tokens {shard_tokens}: give 1 or more")
+    if not 1 <= shard_tokens <= MOST_SHARD_TOKENS:
+        raise ConfigError(f"shard_tokens {shard_tokens}: give a number from 1 to {MOST_SHARD_TOKENS}")
 
 
 def _identify(files: list[SourceFile]) -> tuple[list[int], dict[str, Any]]:
@@ -214,9 +214,7 @@ def _processes(size: int) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _build(
-    out: Path, work: Path, settings: dict[str, Any], tokenizer: Tokenizer, job: _Job
-) -> tuple[bool, int]:
+def _build(out: Path, work: Path, settings: dict[str, Any], tokenizer: Tokenizer, job: _Job) -> tuple[bool, int]:
     """Make the folder; whether an earlier run had begun it, and bytes of text read now."""
     dtype = token_type(tokenizer.vocab_size)
     try:
@@ -235,9 +233,7 @@ def _build(
             (work / DATA_NAME).rename(out)
             sync(out.parent)
     except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be written ({error.strerror}); make room or choose another"
-        ) from error
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); make room or choose another") from error
     return before > 0, read
 
 

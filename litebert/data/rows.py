@@ -1,10 +1,11 @@
-"""Tables in and records out: CSV, TSV, JSON lines and Parquet, plain or compressed, one row at a time, in order.
+"""Tables in and records out: CSV, TSV, JSON lines and Parquet, plain or packed, one row at a time, in order.
 
-    file or stdin -> 1 bytes, decompressed -> 2 lines of UTF-8 -> 3 rows with their numbers
-    rows -> one temporary file beside the output -> renamed when it is whole
+    file or stdin -> bytes, unpacked -> lines of UTF-8 -> rows with their numbers
+    rows -> a temporary file beside the output -> renamed when it is whole
 
-CSV follows RFC 4180 (quoted fields may hold commas, quotes and line ends). In TSV nothing is special but the tab, as
-in GLUE's files. Both begin with a header. JSON lines hold one object a line, or a text alone. In .txt each line is a text.
+CSV follows RFC 4180 (quoted fields may hold commas, quotes and line ends). In TSV nothing is special but the
+tab, as in GLUE's files. Both begin with a header. JSON lines hold one object a line, or a text alone. In .txt
+each line is a text.
 """
 
 import contextlib
@@ -16,11 +17,11 @@ import lzma
 import math
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from litebert.data.packing import PACKINGS, reading, split_name, unpacked
 from litebert.errors import InputError, OutputError
 from litebert.files import disk_errors
 
@@ -30,7 +31,6 @@ STDIN = "-"
 """The name of standard input, which holds JSON lines."""
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
-COMPRESSIONS = (".gz", ".xz", ".zst")
 _ALIASES = {".ndjson": ".jsonl", ".json": ".jsonl", ".tab": ".tsv", ".pq": ".parquet"}
 _PARQUET_ROWS = 1024
 
@@ -51,74 +51,42 @@ def place(source: str | Path, number: int) -> str:
 
 
 def file_format(path: str | Path) -> tuple[str, str]:
-    """Split a file's name into format and compression, (".csv", ".gz"); raises InputError for an unknown one."""
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes[-2:]]
-    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
-    suffix = suffixes[-1] if suffixes else ""
+    """Format and packing by a file's name, (".csv", ".gz"); raises InputError for an unknown format."""
+    _, suffix, packing = split_name(Path(path).name)
     suffix = _ALIASES.get(suffix, suffix)
     if suffix not in FORMATS:
         raise InputError(
-            f"{path}: the kind of table is told by the name, which ends in none of {', '.join(FORMATS)} "
-            f"(or one of these and {', '.join(COMPRESSIONS)}); rename the file"
+            f"{path}: the name tells the kind of table, and ends in none of {', '.join(FORMATS)} (perhaps "
+            "with "
+            f"{', '.join(PACKINGS)} after it); rename the file"
         )
-    return suffix, compression
+    return suffix, packing
 
 
 def read_rows(source: str | Path) -> Iterator[NumberedRow]:
     """Yield the rows of a file, or of standard input ("-", JSON lines), one after the other.
 
-    Raises InputError, naming file and line, where the file is missing, of no known kind, damaged or not UTF-8, and
-    where a row has too many or too few fields, or a line is no JSON object.
+    Raises InputError, naming file and line, where the file is missing, of no known kind, damaged or not
+    UTF-8, and where a row has too many or too few fields, or a line is no JSON object.
     """
-    name = "standard input" if str(source) == STDIN else str(source)
-    suffix, compression = (".jsonl", "") if str(source) == STDIN else file_format(source)
-    with _reading(name), _open(source, compression) as file:
-        if suffix == ".parquet":
-            yield from _parquet_rows(file, name)
-        elif suffix == ".csv":
-            yield from _csv_rows(file, name)
-        elif suffix == ".tsv":
-            yield from _tsv_rows(file, name)
-        elif suffix == ".jsonl":
-            yield from _json_rows(file, name)
-        else:
-            for number, line in _lines(file, name):
-                yield NumberedRow(number, {"text": line.rstrip("\r\n")})
-
-
-def _open(source: str | Path, compression: str) -> contextlib.AbstractContextManager[Any]:
     if str(source) == STDIN:
-        return contextlib.nullcontext(sys.stdin.buffer)
-    if compression == ".gz":
-        return gzip.open(source, "rb")
-    if compression == ".xz":
-        return lzma.open(source, "rb")
-    if compression == ".zst":
-        import zstandard
-
-        # A file object of its own: it is closed with the reader around it.
-        reader = zstandard.ZstdDecompressor().stream_reader(Path(source).open("rb"), read_across_frames=True)  # noqa: SIM115
-        return io.BufferedReader(reader)
-    return Path(source).open("rb")
-
-
-@contextlib.contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Turn what the operating system and the decompressors say into one clear line."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file; check its name") from None
-    except IsADirectoryError:
-        raise InputError(f"{name} is a folder; name one file with rows ({', '.join(FORMATS)})") from None
-    except PermissionError:
-        raise InputError(f"{name}: no permission to read it") from None
-    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise InputError(f"{name} is damaged or cut short ({error}); get it again") from error
-    except Exception as error:
-        if type(error).__name__ == "ZstdError":  # its module is imported only where it is needed
-            raise InputError(f"{name} is damaged or cut short ({error}); get it again") from error
-        raise
+        yield from _json_rows(sys.stdin.buffer, "standard input")
+        return
+    path = Path(source)
+    suffix, packing = file_format(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name one file with rows ({', '.join(FORMATS)})")
+    formats: dict[str, Callable[[IO[bytes], str], Iterator[NumberedRow]]] = {
+        ".csv": _csv_rows,
+        ".tsv": _tsv_rows,
+        ".jsonl": _json_rows,
+        ".parquet": _parquet_rows,
+        ".txt": _text_rows,
+    }
+    with reading(path, (packing or suffix)[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+        # Parquet begins at its end, and what is packed cannot be sought in cheaply.
+        stream = io.BytesIO(file.read()) if packing and suffix == ".parquet" else file
+        yield from formats[suffix](stream, str(path))
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
@@ -131,8 +99,8 @@ def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
             yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise InputError(
-                f"{name}, line {number}: byte 0x{raw[error.start]:02x} at {error.start} of the line is not UTF-8; "
-                "save the file as UTF-8"
+                f"{name}, line {number}: byte 0x{raw[error.start]:02x} at {error.start} of the line is not "
+                "UTF-8; save the file as UTF-8"
             ) from None
     if number == 0:
         raise InputError(f"{name} is empty; give a file with rows")
@@ -143,8 +111,8 @@ def _header(fields: list[str], name: str) -> list[str]:
     twice = sorted({field for field in header if header.count(field) > 1})
     if twice:
         raise InputError(
-            f"{name}, line 1: the header names {twice[0]!r} more than once; give every column a name of its own "
-            "(is the first line a header at all?)"
+            f"{name}, line 1: the header names {twice[0]!r} more than once; give every column a name of its "
+            "own (is the first line a header at all?)"
         )
     return header
 
@@ -179,8 +147,8 @@ def _csv_problem(error: csv.Error) -> str:
     if "field limit" in str(error):
         # The limit is the csv module's, for the whole process; raising it is not ours to do.
         return (
-            f"a field longer than {csv.field_size_limit():,} characters; close its quotes, or give texts of that "
-            "length as JSON lines"
+            f"a field longer than {csv.field_size_limit():,} characters; close its quotes, or give texts of "
+            "that length as JSON lines"
         )
     return (
         f'not valid CSV ({error}); quote fields as in "a ""word"", b", or use .tsv, where quotes mean nothing'
@@ -223,23 +191,19 @@ def _json_kind(value: object) -> str:
     return "a list" if isinstance(value, list) else f"the value {value!r}"
 
 
+def _text_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
+    for number, line in _lines(file, name):
+        yield NumberedRow(number, {"text": line.rstrip("\r\n")})
+
+
 def _parquet_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
-    try:
-        # A stream that was compressed as a whole cannot be sought in cheaply, and Parquet begins at its end.
-        whole = file if isinstance(file, io.BufferedReader) and file.seekable() else io.BytesIO(file.read())
-        for batch in pq.ParquetFile(whole).iter_batches(batch_size=_PARQUET_ROWS):
-            for fields in batch.to_pylist():
-                number += 1
-                yield NumberedRow(number, fields)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        problem = str(error).splitlines()[0]
-        raise InputError(
-            f"{name} is no Parquet file, or damaged ({problem}); get or write it again"
-        ) from error
+    for batch in pq.ParquetFile(file).iter_batches(batch_size=_PARQUET_ROWS):
+        for fields in batch.to_pylist():
+            number += 1
+            yield NumberedRow(number, fields)
     if number == 0:
         raise InputError(f"{name} has no rows; give a file with rows")
 
@@ -248,7 +212,8 @@ def write_rows(rows: Iterable[Mapping[str, Any]], out: str | Path | None) -> int
     """Write records to a file, by the ending of its name, or as JSON lines to standard output (None).
 
     Returns their number. A file appears only when it is whole; one of that name is replaced. In CSV and TSV
-    nested values are JSON. Raises OutputError where the place cannot be written or the kind of file cannot hold a value.
+    nested values are JSON. Raises OutputError where the place cannot be written, or the kind of file cannot
+    hold a value.
     """
     if out is None:
         with disk_errors(Path("standard output")):
@@ -353,7 +318,8 @@ def _cells(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
         if record.keys() - set(header):
             new = sorted(record.keys() - set(header))[0]
             raise OutputError(
-                f"record {number} has the field {new!r}, which the first has not, so it has no column; write .jsonl"
+                f"record {number} has the field {new!r}, which the first has not, so it has no column; "
+                "write .jsonl"
             )
         yield [_cell(record.get(key)) for key in header]
 

@@ -6,8 +6,8 @@ A data folder holds
     tokenizer/               a copy of the tokenizer whose ids the shards hold
     documents.parquet        id, source, split, shard, first sentence and sentences of every document
     train-00000.tokens       token ids of all sentences, no special tokens: raw little-endian uint16 or uint32
-    train-00000.sentences    where each sentence ends in `.tokens`: raw little-endian int64, ascending
-    train-00000.documents    where each document ends in `.sentences`: raw little-endian int64, ascending
+    train-00000.sentences    where each sentence ends in `.tokens`: raw little-endian int32, ascending
+    train-00000.documents    where each document ends in `.sentences`: raw little-endian int32, ascending
     held_out-00000.*         the same for the held-out documents
 
 Only the folder's own names stand inside, no times and no paths: the same text gives the same bytes anywhere.
@@ -34,14 +34,17 @@ INDEX_NAME = "index.json"
 TOKENIZER_FOLDER = "tokenizer"
 DOCUMENTS_NAME = "documents.parquet"
 
+MOST_SHARD_TOKENS = 1 << 30
+"""So that the ends, the last document's included, fit into their type."""
+
 SHARD_TOKENS = 1 << 25
 """A shard is closed once it holds this many tokens (64 MiB of uint16); a document never spans two shards."""
 
 TOKEN_TYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
-END_TYPE = np.dtype("<i8")
+END_TYPE = np.dtype("<i4")
 
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
-Ends = npt.NDArray[np.int64]
+Ends = npt.NDArray[np.signedinteger[Any]]
 
 
 class ShardCounts(NamedTuple):
@@ -55,8 +58,8 @@ class ShardCounts(NamedTuple):
 class Shard(NamedTuple):
     """One shard, memory-mapped and read-only.
 
-    `tokens` (n,) uint16 or uint32; `sentence_ends` (s,) int64: exclusive end of each sentence in `tokens`,
-    ascending; `document_ends` (d,) int64: exclusive end of each document in `sentence_ends`, ascending. No
+    `tokens` (n,) uint16 or uint32; `sentence_ends` (s,) int32: exclusive end of each sentence in `tokens`,
+    ascending; `document_ends` (d,) int32: exclusive end of each document in `sentence_ends`, ascending. No
     sentence and no document is empty.
     """
 
@@ -193,9 +196,7 @@ class TokenCorpus:
     def split(self, name: str) -> CorpusSplit:
         """Map the shards of "train" or "held_out". Raises DataFolderError for any other name."""
         if name not in self.index["splits"]:
-            raise DataFolderError(
-                f"{self.path}: no split {name!r}, there are {', '.join(self.index['splits'])}"
-            )
+            raise DataFolderError(f"{self.path}: no split {name!r}, there are {', '.join(self.index['splits'])}")
         dtype = TOKEN_TYPES[self.index["dtype"]]
         shards = []
         for entry in self.index["splits"][name]["shards"]:
@@ -218,9 +219,7 @@ def open_corpus(path: str | Path, *, verify: bool = False) -> TokenCorpus:
             _check_file(path / file, size, digest if verify else None)
         return TokenCorpus(path, index)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataFolderError(
-            f"{path / INDEX_NAME} is damaged ({error!r}): prepare the text again"
-        ) from error
+        raise DataFolderError(f"{path / INDEX_NAME} is damaged ({error!r}): prepare the text again") from error
 
 
 def read_index(path: Path) -> dict[str, Any]:
@@ -259,13 +258,9 @@ def _check_file(path: Path, size: int, digest: str | None) -> None:
     try:
         found = path.stat().st_size
         if found != size:
-            raise DataFolderError(
-                f"{path} has {found} bytes where {size} were written: prepare the text again"
-            )
+            raise DataFolderError(f"{path} has {found} bytes where {size} were written: prepare the text again")
         if digest is not None and sha256(path) != digest:
-            raise DataFolderError(
-                f"{path} is damaged, its SHA-256 is not the one noted: prepare the text again"
-            )
+            raise DataFolderError(f"{path} is damaged, its SHA-256 is not the one noted: prepare the text again")
     except OSError as error:
         raise DataFolderError(f"{path}: {error.strerror}: prepare the text again") from None
 

@@ -262,9 +262,7 @@ def _parquet_chunks(file: SourceFile, stream: IO[bytes], field: str) -> Iterator
         names = table.schema_arrow.names
         if field not in names:
             there = ", ".join(names)
-            raise InputError(
-                f"{file.path}: no column {field!r}, there are {there}; name one with --text-field"
-            )
+            raise InputError(f"{file.path}: no column {field!r} among {there}: name one with --text-field")
         bytes_per_row = file.path.stat().st_size / max(1, table.metadata.num_rows)
         rows: list[tuple[str | None, bytes | None]] = []
         first = size = 0
@@ -299,9 +297,7 @@ def _texts(file: SourceFile, batch: Any, field: str) -> list[bytes | None]:
     elif types.is_large_string(column.type):
         column = column.cast(pyarrow.large_binary())
     elif not any(kind(column.type) for kind in (types.is_binary, types.is_large_binary, types.is_null)):
-        raise InputError(
-            f"{file.path}: column {field!r} holds {column.type}, not text; name another with --text-field"
-        )
+        raise InputError(f"{file.path}: column {field!r} holds {column.type}, not text; name another with --text-field")
     return cast(list[bytes | None], column.to_pylist())
 
 
@@ -322,7 +318,8 @@ def parse_chunk(file: SourceFile, chunk: Chunk, options: ReadOptions) -> Parsed:
         documents = [Document(file.name, file.source, text)] if text else []
     else:
         documents = list(_split_documents(file, chunk.first, text))
-    return Parsed(documents, replaced, int(not documents))
+    nothing = not documents and not chunk.first
+    return Parsed(documents, replaced, int(nothing))
 
 
 def _is_wrapped(text: str) -> bool:
@@ -390,7 +387,7 @@ def _json_object(file: SourceFile, number: int, line: str, field: str) -> dict[s
         raise InputError(f"{where}: a JSON {type(row).__name__}, not an object with a field {field!r}")
     if field not in row:
         there = ", ".join(row) or "none"
-        raise InputError(f"{where}: no field {field!r}, there are {there}; name one with --text-field")
+        raise InputError(f"{where}: no field {field!r} among {there}: name one with --text-field")
     return row
 
 

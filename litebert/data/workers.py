@@ -72,9 +72,7 @@ class Encoded(NamedTuple):
     """(n,)"""
 
 
-def encode_units(
-    units: Iterable[Unit], tokenizer: Path, options: ReadOptions, processes: int
-) -> Generator[Encoded]:
+def encode_units(units: Iterable[Unit], tokenizer: Path, options: ReadOptions, processes: int) -> Generator[Encoded]:
     """Parse, split and encode units; the results come in the order of the units, whatever the number of
     processes.
 

@@ -1,4 +1,5 @@
-"""From sequences to answers of a classifier, and from answers to metrics. The same code judges dev sets and predicts.
+"""From sequences to answers of a classifier, and from answers to metrics. The same code judges dev sets and
+predicts.
 
 Dimensions: R rows, n sequences, S sequences of a batch, T its tokens, C classes.
 """
@@ -45,7 +46,8 @@ def classify_logits(
     max_tokens: int = MAX_TOKENS,
     advance: Advance | None = None,
 ) -> Floats:
-    """Return the logits (R, C) of every row, averaged over its windows. The model is in evaluation mode afterwards."""
+    """Return the logits (R, C) of every row, averaged over its windows. The model is in evaluation mode
+    afterwards."""
     model.eval()
     device = next(model.parameters()).device
     sums = np.zeros((examples.num_rows, model.config.num_labels), dtype=np.float64)
@@ -85,7 +87,8 @@ class ClassifyEvaluator:
 def model_tokenizer(folder: Path) -> Tokenizer:
     """Load the tokenizer that belongs to a model folder.
 
-    Raises ModelFolderError where there is none, TokenizerError where it is not the one the model was saved with.
+    Raises ModelFolderError where there is none, TokenizerError where it is not the one the model was saved
+    with.
     """
     if not (folder / "spiece.model").is_file():
         raise ModelFolderError(
@@ -96,7 +99,8 @@ def model_tokenizer(folder: Path) -> Tokenizer:
     expected = read_own(folder).get("tokenizer_fingerprint")
     if expected is not None and expected != tokenizer.fingerprint:
         raise TokenizerError(
-            f"{folder}: the tokenizer there is not the one the model was saved with; put back its spiece.model and "
+            f"{folder}: the tokenizer there is not the one the model was saved with; put back its "
+            "spiece.model and "
             "tokenizer_config.json"
         )
     return tokenizer

@@ -20,9 +20,10 @@ ClassifyMetric = Literal["accuracy", "macro_f1", "f1", "matthews"]
 def classification_metrics(gold: Ints, logits: Floats) -> Metrics:
     """Compare answers with the right labels: gold (R,) class indices, logits (R, C).
 
-    accuracy; precision, recall and f1 as means over the classes that occur (`macro_`), and with two classes those of
-    the second one; Matthews' correlation (0 where one side is constant); loss, the mean negative log-likelihood in
-    nats; `predicted_labels`, the number of different answers: 1 is a model that has collapsed.
+    accuracy; precision, recall and f1 as means over the classes that occur (`macro_`), and with two classes
+    those of the second one; Matthews' correlation (0 where one side is constant); loss, the mean negative
+    log-likelihood in nats; `predicted_labels`, the number of different answers: 1 is a model that has
+    collapsed.
     """
     from sklearn.metrics import accuracy_score, matthews_corrcoef, precision_recall_fscore_support
 
@@ -68,7 +69,8 @@ def confusion(gold: Ints, predicted: Ints, labels: Sequence[str]) -> dict[str, d
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
-    """Mean, sample standard deviation, and the 95 % interval of the mean by Student's t; one value has no spread (NaN)."""
+    """Mean, sample standard deviation, and the 95 % interval of the mean by Student's t; one value has no
+    spread (NaN)."""
     from scipy.stats import t
 
     mean = float(np.mean(values))

@@ -39,8 +39,9 @@ class _Place(NamedTuple):
 def encode_masked(tokenizer: Tokenizer, text: str) -> list[int]:
     """Ids of a text whose `[MASK]` each become the mask's id, without special pieces at the ends.
 
-    The text is tokenized in one go, with a character that no vocabulary has at the masks, so that what follows a mask
-    is not taken for the beginning of a text. A mask stands for a whole piece, the word mark before it included.
+    The text is tokenized in one go, with a character that no vocabulary has at the masks, so that what
+    follows a mask is not taken for the beginning of a text. A mask stands for a whole piece, the word mark
+    before it included.
     """
     text = whole(text)
     if MASK not in text:
@@ -123,7 +124,8 @@ def _run(
     precision: Precision,
     top: int,
 ) -> tuple[dict[tuple[int, int], list[Candidate]], np.ndarray]:
-    """Return the candidates of each (row, mask), and for each sequence (n,) the probability of the given order."""
+    """Return the candidates of each (row, mask), and for each sequence (n,) the probability of the given
+    order."""
     model.eval()
     device = next(model.parameters()).device
     wanted: dict[int, list[tuple[tuple[int, int], int]]] = {}
@@ -161,7 +163,8 @@ def _masks_of(
 
 
 def _likeliest(logits: torch.Tensor, tokenizer: Tokenizer, top: int) -> list[list[Candidate]]:
-    """The best pieces of each row of logits (M, V); special pieces are no answer, but keep their probability."""
+    """The best pieces of each row of logits (M, V); special pieces are no answer, but keep their
+    probability."""
     probabilities = logits.softmax(-1)
     probabilities[:, sorted(tokenizer.special_ids)] = -1.0
     best = probabilities.topk(min(top, tokenizer.vocab_size - len(tokenizer.special_ids)))

@@ -1,4 +1,5 @@
-"""A model folder that answers: `load(folder).predict(rows or texts)`, files in and out, and metrics on labelled rows."""
+"""A model folder that answers: `load(folder).predict(rows or texts)`, files in and out, and metrics on
+labelled rows."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -22,7 +23,8 @@ from litebert.text.tokenizer import Tokenizer
 from litebert.train.loop import Precision, autocast, choose_device
 
 CHUNK_ROWS, CHUNK_CHARACTERS = 2048, 4_000_000
-"""How much is answered at a time: enough to sort by length, little enough to hold, and to go on reading a stream."""
+"""How much is answered at a time: enough to sort by length, little enough to hold, and to go on reading a
+stream."""
 
 
 class Input(NamedTuple):
@@ -69,7 +71,8 @@ class Predictor:
         return self.model.config.labels if self.task == "classify" else ()
 
     def predict(self, rows: str | Iterable[str | Mapping[str, Any]]) -> list[Answer]:
-        """Answer texts, or rows with the fields `text` and perhaps `text_pair`: one typed answer a row, in order.
+        """Answer texts, or rows with the fields `text` and perhaps `text_pair`: one typed answer a row, in
+        order.
 
         Raises InputError for a row that the model cannot answer.
         """
@@ -153,16 +156,17 @@ def load(
 ) -> Predictor:
     """Load a model folder, ours or one of transformers, to answer with.
 
-    precision: fp32, whose answers do not depend on the machine; bf16; auto (bf16 where it is fast). max_tokens: of a
-    batch. Raises ModelFolderError where the folder holds no model, a damaged one, or no tokenizer; TokenizerError
-    where the tokenizer is another model's.
+    precision: fp32, whose answers do not depend on the machine; bf16; auto (bf16 where it is fast).
+    max_tokens: of a batch. Raises ModelFolderError where the folder holds no model, a damaged one, or no
+    tokenizer; TokenizerError where the tokenizer is another model's.
     """
     folder = Path(folder)
     loaded = read_model(folder)
     tokenizer = model_tokenizer(folder)
     if not {"classify", "masked_lm"} & set(loaded.model.heads):
         raise ModelFolderError(
-            f"{folder} holds an encoder that answers nothing by itself; give it a task: litebert finetune classify"
+            f"{folder} holds an encoder that answers nothing by itself; give it a task: litebert finetune "
+            "classify"
         )
     return Predictor(
         loaded.model, tokenizer, extra=loaded.extra, device=device, precision=precision, max_tokens=max_tokens
@@ -178,10 +182,11 @@ def predict_file(
     device: str = "auto",
     precision: Precision = "fp32",
 ) -> int:
-    """Answer every row of a file, or of standard input ("-"), and write the records in order; returns their number.
+    """Answer every row of a file, or of standard input ("-"), and write the records in order; returns their
+    number.
 
-    The fields of a row pass through, the answer's are added. `out` None: JSON lines on standard output. Rows are read,
-    answered and written a chunk at a time; a file appears when it is whole.
+    The fields of a row pass through, the answer's are added. `out` None: JSON lines on standard output. Rows
+    are read, answered and written a chunk at a time; a file appears when it is whole.
     """
     if out is not None and str(source) != STDIN and Path(out).resolve() == Path(source).resolve():
         raise OutputError(f"{out} is the file with the rows; give --out another name")
@@ -219,7 +224,8 @@ def evaluate_model(
     device: str = "auto",
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
-    """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and `confusion` {right: {answer: rows}}.
+    """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and `confusion` {right: {answer:
+    rows}}.
 
     Raises InputError for a label that the model does not know, naming the row.
     """

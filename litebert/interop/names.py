@@ -119,14 +119,15 @@ def from_outside(tensors: Mapping[str, Tensor], config: AlbertConfig, side: Side
         if outside in tensors:
             tensor = tensors[outside]
             parts.setdefault(name.ours, []).append(tensor.T if _turned(name, side) else tensor)
-    return {ours: torch.cat(list_) if len(list_) > 1 else list_[0] for ours, list_ in parts.items() if whole[ours]}
+    return {
+        ours: torch.cat(list_) if len(list_) > 1 else list_[0] for ours, list_ in parts.items() if whole[ours]
+    }
 
 
-def missing_outside(ours: Iterable[str], tensors: Mapping[str, Tensor], config: AlbertConfig, side: Side) -> list[str]:
-    """The other side's names of the tensors that it lacks, out of those that make up `ours`."""
+def missing_outside(ours: Iterable[str], config: AlbertConfig, side: Side) -> list[str]:
+    """The other side's names of the tensors that make up `ours`."""
     wanted = set(ours)
-    names = [getattr(name, side) for name in tensor_names(config) if name.ours in wanted]
-    return [name for name in names if name not in tensors]
+    return [getattr(name, side) for name in tensor_names(config) if name.ours in wanted]
 
 
 def _turned(name: Name, side: Side) -> bool:

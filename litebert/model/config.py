@@ -67,7 +67,7 @@ class AlbertConfig:
     sharing: str = "all"
     """Weight sharing: all, attention, ffn, none, groups=K, cycle=K or deltas=R."""
     block: str = "post_norm"
-    """post_norm (ALBERT and BERT) or pre_norm (litebert's own: norm before each part, one more at the end)."""
+    """post_norm (ALBERT, BERT) or pre_norm (litebert's own: a norm before each part, one more at the end)."""
     position: str = "absolute"
     """absolute (a learned table) or rotary (queries and keys turned by their position, no table)."""
 
@@ -94,7 +94,7 @@ class AlbertConfig:
 
     @property
     def num_hidden_groups(self) -> int | None:
-        """The plan as Hugging Face's and the original's number of groups; None where they cannot express it."""
+        """The plan as the original's and Hugging Face's number of groups; None where it is no such plan."""
         kind, number = parse_sharing(self.sharing)
         return {"all": 1, "none": self.num_hidden_layers, "groups": number}.get(kind)
 
@@ -144,7 +144,9 @@ def _check_sizes(config: AlbertConfig) -> None:
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         value = getattr(config, name)
         if not isinstance(value, int) or not 0 <= value < config.vocab_size:
-            raise ConfigError(f"{name} {value!r} is no id of the vocabulary: give one from 0 to {config.vocab_size - 1}")
+            raise ConfigError(
+                f"{name} {value!r} is no id of the vocabulary: give one from 0 to {config.vocab_size - 1}"
+            )
 
 
 def _check_choices(config: AlbertConfig) -> None:
@@ -153,14 +155,18 @@ def _check_choices(config: AlbertConfig) -> None:
         if value not in allowed:
             raise ConfigError(f"{name} {value!r} is unknown: use one of {', '.join(allowed)}")
     if config.problem_type is not None and config.problem_type not in PROBLEM_TYPES:
-        raise ConfigError(f"problem_type {config.problem_type!r} is unknown: use one of {', '.join(PROBLEM_TYPES)}")
+        raise ConfigError(
+            f"problem_type {config.problem_type!r} is unknown: use one of {', '.join(PROBLEM_TYPES)}"
+        )
     for part in ("hidden", "attention_probs", "embedding", "classifier"):
         value = getattr(config, f"{part}_dropout_prob")
         if not 0.0 <= value <= 1.0:
             raise ConfigError(f"{part}_dropout_prob {value!r} is no probability: give a number from 0 to 1")
     for name in ("initializer_range", "layer_norm_eps"):
         if not getattr(config, name) > 0.0:
-            raise ConfigError(f"{name} {getattr(config, name)!r} is not above 0: give a small positive number")
+            raise ConfigError(
+                f"{name} {getattr(config, name)!r} is not above 0: give a small positive number"
+            )
     if config.position == "rotary" and config.head_size % 2:
         raise ConfigError(
             f"position 'rotary' turns pairs of numbers, but a head is {config.head_size} wide: "
@@ -192,7 +198,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, **overrides: Any) -> AlbertConfig:
-    """Return the config of a preset with some fields replaced; raises ConfigError for an unknown name or field."""
+    """Return a preset's config, some fields replaced; raises ConfigError for an unknown name or field."""
     if name not in PRESETS:
         raise ConfigError(f"preset {name!r} is unknown: use one of {', '.join(PRESETS)}")
     return AlbertConfig.from_dict(PRESETS[name] | overrides)

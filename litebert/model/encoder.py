@@ -21,7 +21,7 @@ from litebert.model.tables import look_up
 
 @dataclass
 class Trace:
-    """What a forward pass records beside its result, where asked for; attribution and distillation read it."""
+    """What a forward pass records beside its result, where asked: attribution and distillation read it."""
 
     hidden_states: list[Tensor] = field(default_factory=list)
     """The projected embedding and the output of each layer, (T, H) each."""
@@ -29,10 +29,15 @@ class Trace:
     """None: not recorded. Else the probabilities of each layer, (S, N, L, L) each."""
 
 
+def gelu_tanh(x: Tensor) -> Tensor:
+    """The tanh form of gelu, which the original code calls gelu and Hugging Face gelu_new."""
+    return F.gelu(x, approximate="tanh")
+
+
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """Return the activation function of a config's `hidden_act`."""
     table: dict[str, Callable[[Tensor], Tensor]] = {
-        "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+        "gelu_new": gelu_tanh,
         "gelu": F.gelu,
         "relu": F.relu,
         "silu": F.silu,
@@ -57,7 +62,11 @@ class Embedding(nn.Module):
         self.dropout = nn.Dropout(config.embedding_dropout_prob)
 
     def forward(
-        self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor, inputs_embeds: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        token_type_ids: Tensor,
+        inputs_embeds: Tensor | None = None,
     ) -> Tensor:
         """(T,) ids, positions and segments -> (T, E). `inputs_embeds` (T, E) replaces the word vectors."""
         x = look_up(self.word.weight, input_ids) if inputs_embeds is None else inputs_embeds  # (T, E)
@@ -104,10 +113,14 @@ class Attention(nn.Module):
         """Attend within sequences; the probabilities are appended to `attentions` where that is a list."""
         x = self.norm(hidden) if self.pre_norm else hidden  # (T, H)
         qkv = _linear(self.qkv, x, delta, "qkv")  # (T, 3H)
-        out, probabilities = attend(qkv, layout, self.heads, angles, self.probs_dropout if self.training else 0.0)
+        out, probabilities = attend(
+            qkv, layout, self.heads, angles, self.probs_dropout if self.training else 0.0
+        )
         if attentions is not None:
             if probabilities is None:
-                raise ConfigError(f"attention {layout.kernel!r} keeps no probabilities: use 'padded' to see them")
+                raise ConfigError(
+                    f"attention {layout.kernel!r} keeps no probabilities: use 'padded' to see them"
+                )
             attentions.append(probabilities)
         out = self.dropout(_linear(self.dense, out, delta, "dense"))
         return hidden + out if self.pre_norm else self.norm(hidden + out)  # type: ignore[no-any-return]
@@ -139,7 +152,7 @@ def _linear(linear: nn.Linear, x: Tensor, delta: nn.ModuleDict | None, name: str
 
 
 class Encoder(nn.Module):
-    """The projection from E to H and the layers. Unique blocks are stored once; `plan` says who uses which."""
+    """The projection from E to H and the layers. A block is stored once; `plan` says which layers use it."""
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__()
@@ -152,9 +165,13 @@ class Encoder(nn.Module):
         self.attention = nn.ModuleList(Attention(config) for _ in range(self.plan.num_attention_blocks))
         self.ffn = nn.ModuleList(FeedForward(config) for _ in range(self.plan.num_ffn_blocks))
         self.norm = (
-            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if config.block == "pre_norm" else None
+            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+            if config.block == "pre_norm"
+            else None
         )
-        self.deltas = nn.ModuleList(_deltas(config) for _ in self.plan.attention) if self.plan.delta_rank else None
+        self.deltas = (
+            nn.ModuleList(_deltas(config) for _ in self.plan.attention) if self.plan.delta_rank else None
+        )
 
     def forward(
         self, embedded: Tensor, position_ids: Tensor, layout: Layout, trace: Trace | None = None
@@ -177,7 +194,7 @@ class Encoder(nn.Module):
     def layer(
         self, index: int, hidden: Tensor, layout: Layout, angles: Angles | None, trace: Trace | None = None
     ) -> Tensor:
-        """Apply one layer, (T, H) -> (T, H); `norm` still has to follow the last layer of a pre-norm stack."""
+        """Apply one layer, (T, H) -> (T, H); `norm` has yet to follow the last layer of a pre-norm stack."""
         delta = None if self.deltas is None else self.deltas[index]
         attentions = None if trace is None else trace.attentions
         hidden = self.attention[self.plan.attention[index]](hidden, layout, angles, delta, attentions)
@@ -186,7 +203,12 @@ class Encoder(nn.Module):
 
 def _deltas(config: AlbertConfig) -> nn.ModuleDict:
     hidden, inner, rank = config.hidden_size, config.intermediate_size, config.sharing_plan.delta_rank
-    shapes = {"qkv": (hidden, 3 * hidden), "dense": (hidden, hidden), "inner": (hidden, inner), "output": (inner, hidden)}
+    shapes = {
+        "qkv": (hidden, 3 * hidden),
+        "dense": (hidden, hidden),
+        "inner": (hidden, inner),
+        "output": (inner, hidden),
+    }
     return nn.ModuleDict({name: Delta(*shape, rank) for name, shape in shapes.items()})
 
 
@@ -210,17 +232,21 @@ class Albert(nn.Module):
     ) -> Tensor:
         """Encode a packed batch -> (T, H).
 
-        `inputs_embeds` (T, E) replaces the word vectors; `attention` names the kernel (see attention.py); `trace`
-        collects hidden states and probabilities. What stands in unused slots is finite and means nothing.
+        `inputs_embeds` (T, E) replaces the word vectors; `attention` names the kernel (see attention.py);
+        `trace` collects hidden states and probabilities. Unused slots come out finite and mean nothing.
         """
         layout = packed_layout(packed.cu_seqlens, packed.input_ids.shape[0], packed.max_length, attention)
         embedded = self.embedding(packed.input_ids, packed.position_ids, packed.token_type_ids, inputs_embeds)
         return self.encoder(embedded, packed.position_ids, layout, trace)  # type: ignore[no-any-return]
 
-    def dense(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, position_ids: Tensor) -> Tensor:
+    def dense(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, position_ids: Tensor
+    ) -> Tensor:
         """Encode a padded batch in place, all arguments (B, L) -> (B, L, H): no gathers, for exports."""
         rows, length = input_ids.shape
-        embedded = self.embedding(input_ids.flatten(), position_ids.flatten(), token_type_ids.flatten())  # (B * L, E)
+        embedded = self.embedding(
+            input_ids.flatten(), position_ids.flatten(), token_type_ids.flatten()
+        )  # (B * L, E)
         hidden = self.encoder(embedded, position_ids.flatten(), dense_layout(attention_mask))  # (B * L, H)
         return hidden.view(rows, length, -1)  # type: ignore[no-any-return]
 

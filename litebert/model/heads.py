@@ -112,7 +112,7 @@ def build_model(
     generator: torch.Generator | None = None,
 ) -> AlbertWithHeads:
     """Make a model with fresh weights, drawn from `generator` (torch's own when None)."""
-    # Made without memory first: torch's default initialization would be thrown away, and draws from global state.
+    # Made without memory first: torch's own start values would be thrown away, and draw from global state.
     with torch.device("meta"):
         model = AlbertWithHeads(config, heads)
     model.to_empty(device="cpu")
@@ -123,9 +123,9 @@ def build_model(
 def initialize(module: nn.Module, config: AlbertConfig, generator: torch.Generator | None = None) -> None:
     """Give every parameter of a module its start value.
 
-    Matrices and tables: normal of deviation `initializer_range`, cut at two deviations, as in the original; biases
-    0, norms 1. In a pre-norm stack the maps that write into the residual stream start smaller by 1 / sqrt(2 x layers)
-    (GPT-2's rule), so that the stream's size does not grow with depth. A layer's deltas start at zero.
+    Matrices and tables: normal of deviation `initializer_range`, cut at two deviations, as in the original;
+    biases 0, norms 1. In a pre-norm stack the maps that write into the residual stream start smaller by
+    1 / sqrt(2 x layers) (GPT-2's rule), so that the stream does not grow with depth. Deltas start at zero.
     """
     layers = len(config.sharing_plan.attention)
     for name, parameter in module.named_parameters():
@@ -137,6 +137,10 @@ def initialize(module: nn.Module, config: AlbertConfig, generator: torch.Generat
             nn.init.zeros_(parameter)
             continue
         std = config.initializer_range
-        if config.block == "pre_norm" and owner.rpartition(".")[2] in ("dense", "output") and "encoder" in owner:
+        if (
+            config.block == "pre_norm"
+            and owner.rpartition(".")[2] in ("dense", "output")
+            and "encoder" in owner
+        ):
             std /= (2 * layers) ** 0.5
         nn.init.trunc_normal_(parameter, 0.0, std, -2 * std, 2 * std, generator=generator)

@@ -1,6 +1,6 @@
 """The packed batch: the tokens of many sequences in one row, without padding between them.
 
-Dimensions: B rows of a padded batch, L its length, S sequences of a packed batch, T its tokens (total_tokens).
+Dimensions: B rows and L length of a padded batch, S sequences and T tokens (total_tokens) of a packed one.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from litebert.errors import InputError
 class Packed(NamedTuple):
     """The one currency of training and answering.
 
-    Sequence s is the tokens from cu_seqlens[s] up to cu_seqlens[s + 1]. T may be more than cu_seqlens[-1]: the
-    slots after it are unused, hold any valid ids and influence nothing. cu_seqlens may be padded with its last
-    value, which makes empty sequences. Both keep shapes constant, so that a model is compiled once.
+    Sequence s is the tokens from cu_seqlens[s] up to cu_seqlens[s + 1]. T may be more than cu_seqlens[-1]:
+    the slots after it are unused, hold any valid ids and influence nothing. cu_seqlens may be padded with its
+    last value, which makes empty sequences. Both keep shapes constant, so that a model is compiled once.
     """
 
     input_ids: Tensor
@@ -40,9 +40,9 @@ def pack(
 ) -> tuple[Packed, Tensor]:
     """Take the real tokens out of a padded batch.
 
-    All arguments are (B, L); attention_mask is true (or not 0) at real tokens, None means everywhere. Segments
-    are 0 and positions the column unless given. Returns the packed batch and index (T,) int64: the place of
-    each token in the flattened (B * L) batch, for `unpack`. Sizes depend on the data: not for compilation.
+    All arguments are (B, L); attention_mask is true (or not 0) at real tokens, None means everywhere.
+    Segments are 0 and positions the column unless given. Returns the packed batch and index (T,) int64: the
+    place of each token in the flattened (B * L) batch, for `unpack`. Sizes depend on the data: not to compile.
     """
     rows, length = input_ids.shape
     if attention_mask is None:
@@ -65,7 +65,9 @@ def pack(
     return packed, index
 
 
-def pack_lists(input_ids: Sequence[Sequence[int]], token_type_ids: Sequence[Sequence[int]] | None = None) -> Packed:
+def pack_lists(
+    input_ids: Sequence[Sequence[int]], token_type_ids: Sequence[Sequence[int]] | None = None
+) -> Packed:
     """Pack sequences of ids, each with its segments (0 unless given); max_length is the longest one."""
     if token_type_ids is None:
         token_type_ids = [[0] * len(ids) for ids in input_ids]
@@ -84,6 +86,6 @@ def pack_lists(input_ids: Sequence[Sequence[int]], token_type_ids: Sequence[Sequ
 
 
 def unpack(tokens: Tensor, index: Tensor, rows: int, length: int) -> Tensor:
-    """Put packed vectors (T, H) back into a padded batch (B, L, H), zeros at padding; index is from `pack`."""
+    """Put packed vectors (T, H) back into a padded batch (B, L, H), 0 at padding; index is from `pack`."""
     padded = tokens.new_zeros(rows * length, *tokens.shape[1:])
-    return padded.index_copy(0, index, tokens).unflatten(0, (rows, length))  # (B, L, H)
+    return padded.index_copy(0, index, tokens).view(rows, length, *tokens.shape[1:])  # (B, L, H)

@@ -1,4 +1,4 @@
-"""Which layers share which weights, as data: one function from a plan's name to the block index of every layer."""
+"""Which layers share which weights, as data: a function from a plan's name to each layer's block index."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ PLANS = "all, attention, ffn, none, groups=K, cycle=K or deltas=R"
 
 
 class SharingPlan(NamedTuple):
-    """The blocks of a stack of layers; a layer is one application of an attention block and a feed-forward block."""
+    """The blocks of a stack of layers; a layer applies one attention block and one feed-forward block."""
 
     attention: tuple[int, ...]
     """For every layer, in order of application, the index of its attention block."""
@@ -50,10 +50,12 @@ def sharing_plan(sharing: str, num_hidden_layers: int, inner_group_num: int = 1)
     shared, own = [0 for _ in layers], list(layers)
     if kind == "groups" and num_hidden_layers % number:
         raise ConfigError(
-            f"sharing 'groups={number}' does not divide {num_hidden_layers} layers: take a divisor of the layers"
+            f"sharing 'groups={number}' does not divide {num_hidden_layers} layers: take a divisor of their number"
         )
     if kind == "cycle" and number > num_hidden_layers:
-        raise ConfigError(f"sharing 'cycle={number}' is longer than the {num_hidden_layers} layers: take at most that")
+        raise ConfigError(
+            f"sharing 'cycle={number}' is longer than the {num_hidden_layers} layers: take at most that"
+        )
     attention, ffn = {
         "all": (shared, shared),
         "attention": (shared, own),

@@ -1,7 +1,8 @@
 """Looking rows up in a table, with a gradient that is the same bits in every run.
 
-Compiled for a CPU, torch adds the gradients of equal ids together in whatever order its threads come; a resumed
-run would drift away from one that was never stopped. The kernel called here gives each row to one thread.
+Compiled for a CPU, torch adds the gradients of equal ids together in whatever order its threads come; a
+resumed run would drift away from one that was never stopped. The kernel called here gives each row to one
+thread.
 """
 
 from typing import Any
@@ -39,5 +40,5 @@ class _LookUp(torch.autograd.Function):
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
     """Rows of a table (V, E) by ids (T,) -> (T, E)."""
     if torch.is_grad_enabled() and table.requires_grad:
-        return _LookUp.apply(table, ids)  # type: ignore[no-any-return]
+        return _LookUp.apply(table, ids)  # type: ignore[no-untyped-call, no-any-return]
     return F.embedding(ids, table)

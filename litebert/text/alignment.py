@@ -1,14 +1,14 @@
 """Where in the user's text every piece lies.
 
-Three steps stand between a text and its pieces: our normalization, the one built into the sentencepiece model, and
-the segmentation. `align` follows them one character at a time and is right for every text. `PlainAligner` does the
-same for whole batches of plain texts at once: those in which no character's fate depends on its neighbours, nearly
-all texts of English. There the lengths of the pieces alone say where they lie.
+Three steps stand between a text and its pieces: our normalization, the one built into the sentencepiece model,
+and the segmentation. `align` follows them one character at a time and is right for every text. `PlainAligner`
+does the same for whole batches of plain texts at once: those in which no character's fate depends on its
+neighbours, nearly all texts of English. There the lengths of the pieces alone say where they lie.
 """
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,9 @@ from litebert.text.normalize import Normalization, codepoints
 WORD_MARK = "▁"
 
 _UNSEEN, _SPACE, _OTHER, _UNKNOWN, _KNOWN = range(5)
-"""Kinds of characters: not looked at yet; white space; one that needs `align`; one that becomes a single character
-which is no piece by itself; from _KNOWN on, one that becomes 1, 2, ... characters which are."""
+"""Kinds of characters: not looked at yet; white space; one that needs `align`; one that becomes a single
+character which is no piece by itself; from _KNOWN on, one that becomes 1, 2, ... characters which are pieces.
+"""
 
 _PLAIN_RANGES = ((0x20, 0x900), (0x2000, 0x3000), (0x4E00, 0xA000), (0x1F000, 0x20000))
 """Blocks without characters that NFKC puts together with the one before, other than combining ones."""
@@ -28,7 +29,13 @@ _PLAIN_NORMALIZERS = ("nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity")
 
 
 def align(
-    text: str, normalization: Normalization, final: str, origin: Sequence[int], pieces: Sequence[str], vanishes: Callable[[str], bool]
+    text: str,
+    normalization: Normalization,
+    final: str,
+    origin: Sequence[int],
+    pieces: Sequence[str],
+    *,
+    vanishes: Callable[[str], bool],
 ) -> list[tuple[int, int]]:
     """Return the characters [start, end) of `text` behind each piece, its word mark apart.
 
@@ -36,7 +43,7 @@ def align(
         text: as the user wrote it.
         normalization: what was applied to it first.
         final: what the model's own normalization made of the result, spaces as word marks; the pieces joined.
-        origin: for every character of `final` and for its end, where it comes from in the result of `normalization`.
+        origin: for every character of `final` and for its end, where it comes from in what `normalization` gives.
         pieces: with word marks; a piece that is nothing else gets the empty span before the next one.
         vanishes: whether the model's normalization drops a character or takes it for a space.
 
@@ -95,8 +102,8 @@ class Spans(NamedTuple):
 class PlainAligner:
     """Finds the spans of the pieces of many plain texts at once, from the numbers of the pieces alone.
 
-    An unknown piece is a maximal run of characters that are no pieces by themselves, since sentencepiece
-    joins adjacent unknown characters; that holds where all characters of all pieces are pieces too (`usable`).
+    An unknown piece is a maximal run of characters that are no pieces by themselves, since sentencepiece joins
+    adjacent unknown characters; that holds where all characters of all pieces are pieces too (`usable`).
     """
 
     def __init__(
@@ -120,8 +127,9 @@ class PlainAligner:
         """
         single = {piece for piece in pieces if len(piece) == 1}
         ordinary = "".join(piece for i, piece in enumerate(pieces) if i not in special_ids)
-        self.usable = normalizer in _PLAIN_NORMALIZERS and WORD_MARK in single and set(ordinary) <= single
-        self.usable = self.usable and "," in single  # or an unknown piece could end in one, and would be split
+        # Without a piece for the comma, an unknown piece could end in one, and would be split.
+        complete = single.issuperset(ordinary) and single.issuperset((WORD_MARK, ","))
+        self.usable = complete and normalizer in _PLAIN_NORMALIZERS
         self._single = frozenset(single)
         self._unk_id = unk_id
         self._normalization = normalization
@@ -145,14 +153,13 @@ class PlainAligner:
         plain = [self.usable] * len(texts)
         chosen = list(texts) if self.usable else [""] * len(texts)
         if self.usable and _OTHER in kinds:
-            for i in np.unique(np.searchsorted(bases, np.flatnonzero(kinds == _OTHER), side="right") - 1).tolist():
+            others = np.searchsorted(bases, np.flatnonzero(kinds == _OTHER), side="right") - 1
+            for i in np.unique(others).tolist():
                 plain[i], chosen[i] = False, ""
                 kinds[bases[i] : bases[i + 1]] = _SPACE
         return PlainBatch(plain, chosen, joined, kinds, bases)
 
-    def spans(
-        self, batch: PlainBatch, ids: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]
-    ) -> Spans | None:
+    def spans(self, batch: PlainBatch, ids: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]) -> Spans | None:
         """Return where the pieces lie, or None if they do not add up to the texts, which then need `align`.
 
         Args:
@@ -175,8 +182,8 @@ class PlainAligner:
                 return None
             lengths[unknown] = runs
         stops = np.cumsum(lengths)
-        of_texts = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))[np.searchsorted(chars, batch.bases)]
-        of_pieces = np.concatenate(([0], stops))[np.concatenate(([0], np.cumsum(counts)))]
+        of_texts = _running(sizes)[np.searchsorted(chars, batch.bases)]
+        of_pieces = _running(lengths)[_running(counts)]
         if not np.array_equal(of_texts, of_pieces):
             return None
         starts = origin[stops - lengths + self._marked[ids]]
@@ -224,6 +231,11 @@ def _stands_alone(char: str) -> bool:
     in_plain_block = any(low <= ord(char) < high for low, high in _PLAIN_RANGES)
     final_sigma = char in "σς"  # the only letter whose lower case depends on its neighbours
     return in_plain_block and not final_sigma and not unicodedata.combining(char)
+
+
+def _running(sizes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Running sums, the empty one included: (n + 1,) from (n,)."""
+    return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
 
 def _run_lengths(inside: npt.NDArray[np.bool_], cut: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

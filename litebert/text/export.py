@@ -1,57 +1,120 @@
-"""`tokenizer.json`: the same tokenizer in the format of Hugging Face's `tokenizers`."""
+"""The tokenizer in the formats of Hugging Face: `tokenizer.json` for `tokenizers`, its config for `transformers`.
 
+Both give our ids and segment ids, special pieces included, with three exceptions that the format cannot express:
+
+- Where two segmentations of a word are equally good to the precision of 32 bits, sentencepiece takes the first
+  that it finds, while `tokenizers` counts with 64 bits.
+- A special piece that is spelled out in a text ("[SEP]") is text for us and becomes that piece there.
+- The split of digits and commas (see `unigram`) is expressed by making the pieces to be split too improbable ever
+  to be chosen. What stands before the comma is then segmented within its word instead of by itself.
+
+`benchmarks/tokenizer.py` measures how often real text is affected. The class `AlbertTokenizer` of `transformers`
+is not named in the config, since it builds the normalization anew and reads `` and '' as a double quote, as the
+original never did.
+"""
+
+import json
 import unicodedata
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from litebert.text.alignment import WORD_MARK
 from litebert.text.normalize import Normalization
 
-_WORD_MARK = "▁"
+_NEVER = 1000.0
+"""Added to the cost of the least probable piece; no word is so improbable."""
+
+_LAST_PLANE_WITH_MARKS = 0x20000
+"""Beyond it Unicode has neither white space nor combining characters."""
 
 
-def make(
-    pieces: Sequence[str],
-    scores: Sequence[float],
-    specials: Sequence[str],
-    lowered: Sequence[int],
-    normalization: Normalization,
-    charsmap: bytes,
-    compose,
-    mode,
-) -> Tokenizer:
-    floor = min(scores) - 1000.0
-    if mode == "lower":
-        vocab = [(p, floor if i in lowered else s) for i, (p, s) in enumerate(zip(pieces, scores, strict=True))]
-    else:
-        vocab = list(zip(pieces, scores, strict=True))
-    t = Tokenizer(models.Unigram(vocab, unk_id=1, byte_fallback=False))
-    steps = [normalizers.Replace(Regex(f"[{_class(str.isspace)}]+"), " ")]
+class Vocabulary(NamedTuple):
+    """A unigram vocabulary, by piece numbers."""
+
+    pieces: Sequence[str]
+    scores: Sequence[float]
+    specials: Sequence[str]
+    """pad, unk, cls, sep and mask, in this order."""
+    avoided: frozenset[int]
+    """Pieces that are split after segmentation."""
+
+
+def tokenizer_json(vocabulary: Vocabulary, normalization: Normalization, normalizer: str, charsmap: bytes) -> str:
+    """Return the content of `tokenizer.json`.
+
+    Args:
+        vocabulary: the pieces.
+        normalization: what happens to a text first.
+        normalizer: name of the normalization built into the sentencepiece model, which comes second.
+        charsmap: its compiled rules.
+    """
+    _, unk, cls, sep, mask = vocabulary.specials
+    never = min(vocabulary.scores) - _NEVER
+    scores = [never if i in vocabulary.avoided else score for i, score in enumerate(vocabulary.scores)]
+    number = {piece: i for i, piece in enumerate(vocabulary.pieces)}
+    pairs = list(zip(vocabulary.pieces, scores, strict=True))
+    tokenizer = Tokenizer(models.Unigram(pairs, unk_id=number[unk], byte_fallback=False))
+    tokenizer.normalizer = normalizers.Sequence(_normalizers(normalization, normalizer, charsmap))
+    # A mark only before the first word of a text: what follows a mask without a space has none.
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=WORD_MARK, prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(replacement=WORD_MARK, prepend_scheme="first")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls}:0 $A:0 {sep}:0",
+        pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
+        special_tokens=[(cls, number[cls]), (sep, number[sep])],
+    )
+    # The space before a mask belongs to it: "a [MASK]" is three pieces, not four.
+    special = (AddedToken(piece, lstrip=piece == mask, normalized=False) for piece in vocabulary.specials)
+    tokenizer.add_special_tokens(list(special))
+    text: str = tokenizer.to_str(pretty=True)
+    return text + "\n"
+
+
+def tokenizer_config(vocabulary: Vocabulary, normalization: Normalization) -> str:
+    """Return the content of `tokenizer_config.json`, which `load_tokenizer` and `transformers` read."""
+    pad, unk, cls, sep, mask = vocabulary.specials
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "do_lower_case": normalization.lower,
+        "keep_accents": normalization.keep_accents,
+        "remove_space": True,
+        "model_max_length": 512,
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "clean_up_tokenization_spaces": False,
+        "bos_token": cls,
+        "cls_token": cls,
+        "eos_token": sep,
+        "sep_token": sep,
+        "pad_token": pad,
+        "unk_token": unk,
+        "mask_token": mask,
+    }
+    return json.dumps(config, indent=2) + "\n"
+
+
+def _normalizers(normalization: Normalization, normalizer: str, charsmap: bytes) -> list[normalizers.Normalizer]:
+    steps: list[normalizers.Normalizer] = [normalizers.Replace(Regex(f"[{_ranges(str.isspace)}]+"), " ")]
     if not normalization.keep_accents:
-        steps += [normalizers.NFKD(), normalizers.Replace(Regex(f"[{_class(lambda c: unicodedata.combining(c) > 0)}]+"), "")]
+        combining = _ranges(lambda char: unicodedata.combining(char) > 0)
+        steps += [normalizers.NFKD(), normalizers.Replace(Regex(f"[{combining}]"), "")]
     if normalization.lower:
         steps.append(normalizers.Lowercase())
-    if compose:
-        steps.append(normalizers.NFC())
+    if "nfkc" in normalizer:
+        steps.append(normalizers.NFC())  # `Precompiled` misses the rules that compose long sequences
     if charsmap:
         steps.append(normalizers.Precompiled(charsmap))
-    steps += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip(left=False, right=True)]
-    t.normalizer = normalizers.Sequence(steps)
-    t.pre_tokenizer = pre_tokenizers.Metaspace(_WORD_MARK, prepend_scheme="first")
-    t.decoder = decoders.Metaspace(_WORD_MARK, prepend_scheme="first")
-    t.post_processor = processors.TemplateProcessing(single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    t.add_special_tokens([AddedToken(s, lstrip=s == "[MASK]", normalized=False, special=True) for s in specials])
-    return t
+    return [*steps, normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip(left=False, right=True)]
 
 
-def _class(belongs) -> str:
-    ranges = []
-    for code in range(0x110000):
-        if 0xD800 <= code < 0xE000 or not belongs(chr(code)):
-            continue
-        if ranges and ranges[-1][1] == code - 1:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code])
-    return "".join(f"\\x{{{a:x}}}-\\x{{{b:x}}}" for a, b in ranges)
+def _ranges(belongs: Callable[[str], bool]) -> str:
+    """All characters for which `belongs` is true, as the inside of a character class."""
+    ranges: list[list[int]] = []
+    for code in range(_LAST_PLANE_WITH_MARKS):
+        if belongs(chr(code)):
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    return "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in ranges)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +20,12 @@ class Encoding(NamedTuple):
     """Characters [start, end) of the text as given, of the second text where `segment_ids` is 1.
 
     `normalize(text[start:end])` is the piece without its word mark. Where one character yields several pieces
-    ("½"), each of them spans all of it. A piece that is only the word mark has an empty span, special ones (0, 0).
+    ("½"), each of them spans all of it. A piece that is only a word mark has an empty span, special ones (0, 0).
     """
     word_starts: list[bool]
     segment_ids: list[int]
     special: list[bool]
-    """True for the pieces that stand for no text: [CLS] and [SEP], and [MASK] where it was asked for."""
+    """True for [CLS] and [SEP]."""
 
 
 class Tokenizer(ABC):
@@ -52,19 +53,21 @@ class Tokenizer(ABC):
     def encode_ids(self, texts: Sequence[str], *, threads: int = 1) -> list[list[int]]:
         """Return the ids of each text, without special pieces: the fast path."""
 
+    def encode_flat(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return what `encode_ids` does as two arrays: (T,) all ids in a row, (len(texts),) how many each text has."""
+        ids = self.encode_ids(texts)
+        lengths = np.array([len(of_text) for of_text in ids], dtype=np.int64)
+        return np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(lengths.sum())), lengths
+
     @abstractmethod
-    def encode(
-        self, text: str, text_pair: str | None = None, *, special_tokens: bool = True, masks: bool = False
-    ) -> Encoding:
+    def encode(self, text: str, text_pair: str | None = None, *, special_tokens: bool = True) -> Encoding:
         """Encode as `[CLS] text [SEP]` or `[CLS] text [SEP] text_pair [SEP]`.
 
-        With `masks`, every "[MASK]" spelled out in a text becomes the mask piece; otherwise it is text like any other.
+        A special piece that is spelled out in a text, such as "[MASK]", is text like any other.
         """
 
     @abstractmethod
-    def encode_batch(
-        self, texts: Sequence[str], *, special_tokens: bool = True, threads: int = 1
-    ) -> list[Encoding]:
+    def encode_batch(self, texts: Sequence[str], *, special_tokens: bool = True, threads: int = 1) -> list[Encoding]:
         """Encode each text as `encode` does, but many times faster."""
 
     @abstractmethod

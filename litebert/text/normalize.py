@@ -1,9 +1,9 @@
 """The original's text normalization, and how many characters each character of a text becomes in it.
 
 The normalization of google-research/albert (`preprocess_text` in tokenization.py) is: runs of white space become
-one space and none at the ends, NFKD, combining characters dropped, lower case. Everything that NFKD could put into
-another order is dropped afterwards, so the result is the concatenation of what each character becomes by itself
-(but for the final sigma of `str.lower`, which changes no length): that makes exact alignment possible.
+one space and none at the ends, NFKD, combining characters dropped, lower case. Everything that NFKD could put
+into another order is dropped afterwards, so the result is the concatenation of what each character becomes by
+itself (but for the final sigma of `str.lower`, which changes no length): that makes exact alignment possible.
 """
 
 import re

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from litebert.errors import TokenizerError
 
 UNIGRAM = 1
-BYTE_PIECE = 6
 
 _MODEL_TYPES = {1: "unigram", 2: "BPE", 3: "word", 4: "character"}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -38,7 +37,7 @@ def read_settings(model: bytes) -> ModelSettings:
     model_type = trainer.get(3, UNIGRAM)
     if model_type != UNIGRAM:
         kind = _MODEL_TYPES.get(int(model_type), str(model_type))
-        raise TokenizerError(f"a {kind} model of sentencepiece; ALBERT's are unigram models: train one with `litebert tokenizer train`")
+        raise TokenizerError(f"a {kind} model, no unigram model as ALBERT's; train one with `litebert tokenizer train`")
     unusual = {
         "byte_fallback": bool(trainer.get(35, 0)),
         "treat_whitespace_as_suffix": bool(trainer.get(24, 0)),
@@ -48,9 +47,7 @@ def read_settings(model: bytes) -> ModelSettings:
     }
     if any(unusual.values()):
         names = ", ".join(name for name, used in unusual.items() if used)
-        raise TokenizerError(
-            f"a sentencepiece model with {names}; ALBERT's have none of these: train one with `litebert tokenizer train`"
-        )
+        raise TokenizerError(f"a model with {names}, unlike any of ALBERT's; train one with `litebert tokenizer train`")
     name, charsmap = normalizer.get(1, b""), normalizer.get(2, b"")
     assert isinstance(name, bytes)
     assert isinstance(charsmap, bytes)

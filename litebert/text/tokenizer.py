@@ -45,7 +45,9 @@ def _read_settings(file: Path) -> Normalization:
         config: Any = json.loads(file.read_text(encoding="utf-8"))
         lower, keep_accents = config.get("do_lower_case", True), config.get("keep_accents", False)
     except (OSError, ValueError, AttributeError) as error:
-        raise TokenizerError(f"{file}: no readable JSON object; restore it, or remove it for English defaults") from error
+        raise TokenizerError(
+            f"{file}: no readable JSON object; restore it, or remove it for the original's settings"
+        ) from error
     if not (isinstance(lower, bool) and isinstance(keep_accents, bool)):
         raise TokenizerError(f"{file}: do_lower_case and keep_accents must be true or false")
     return Normalization(lower=lower, keep_accents=keep_accents)

@@ -16,6 +16,7 @@ import sentencepiece
 from litebert.errors import TokenizerError
 from litebert.files import disk_errors, write_text
 from litebert.text.alignment import WORD_MARK, PlainAligner, PlainBatch, SpanTuples, align
+from litebert.text.export import Vocabulary, tokenizer_config, tokenizer_json
 from litebert.text.interface import Encoding, Tokenizer
 from litebert.text.normalize import Normalization
 from litebert.text.spiece import read_settings
@@ -24,14 +25,13 @@ SPECIAL_PIECES = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 MODEL_FILE = "spiece.model"
 CONFIG_FILE = "tokenizer_config.json"
 
-_MASK = "[MASK]"
 _CHUNK_CHARACTERS = 1 << 15
-"""Batches are worked on in portions of about this size: memory is bounded, and threads have something to share."""
+"""Batches are worked on in portions of about this size: they fit a cache, and threads have something to share."""
 
-_SYMBOLS = frozenset("!\"#$%&()*+,-./:;?@[\\]^_`{|}~€£")
+_SYMBOLS = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~€£')
 _ENGLISH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -56,7 +56,7 @@ class SentencePieceTokenizer(Tokenizer):
             self._processor = sentencepiece.SentencePieceProcessor()
             self._processor.LoadFromSerializedProto(model)
         except (RuntimeError, ValueError) as error:
-            raise TokenizerError("no sentencepiece model, or a damaged one: copy or train it again") from error
+            raise TokenizerError("no sentencepiece model, or a damaged one; copy or train it again") from error
         self.vocab_size = self._processor.get_piece_size()
         everything = list(range(self.vocab_size))
         self._pieces: list[str] = self._processor.id_to_piece(everything)
@@ -64,13 +64,13 @@ class SentencePieceTokenizer(Tokenizer):
         missing = [piece for piece in SPECIAL_PIECES if piece not in self._ids]
         if missing:
             raise TokenizerError(
-                f"its vocabulary lacks {' '.join(missing)}, which ALBERT needs: train one with `litebert tokenizer train`"
+                f"its vocabulary lacks {' '.join(missing)}; train one with `litebert tokenizer train`, which has all"
             )
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (self._ids[p] for p in SPECIAL_PIECES)
         control = np.flatnonzero(self._processor.is_control(everything)).tolist()
         self.special_ids = frozenset((self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id, *control))
-        self._word_starts = [i in self.special_ids or is_word_start(piece) for i, piece in enumerate(self._pieces)]
-        self.word_start_table = np.array(self._word_starts, dtype=bool)
+        starts = [i in self.special_ids or is_word_start(piece) for i, piece in enumerate(self._pieces)]
+        self.word_start_table = np.array(starts, dtype=bool)
         identity = json.dumps(normalization._asdict(), sort_keys=True)
         self.fingerprint = hashlib.sha256(identity.encode() + b"\n" + model).hexdigest()
         self._splits = {
@@ -79,49 +79,53 @@ class SentencePieceTokenizer(Tokenizer):
             if _ends_in_digit_comma(piece)
         }
         self._split_ids = frozenset(self._splits)
-        self._is_split = np.isin(everything, list(self._splits))
-        self._special_table = np.isin(everything, [self.cls_id, self.sep_id, self.mask_id])
+        self._split_table = np.isin(everything, list(self._splits))
+        self._end_table = np.isin(everything, [self.cls_id, self.sep_id])
         self._aligner = PlainAligner(
             self._pieces, self.special_ids, self.unk_id, self._settings.normalizer, normalization, self._normalize
         )
-
-    @cached_property
-    def _span_tuples(self) -> SpanTuples:
-        return SpanTuples()
-
-    @cached_property
-    def _piece_table(self) -> npt.NDArray[np.object_]:
-        return np.array(self._pieces, dtype=object)
-
-    @cached_property
-    def _number_table(self) -> npt.NDArray[np.object_]:
-        return np.arange(self.vocab_size).astype(object)  # gives the same integers again and again
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (SentencePieceTokenizer, (self._model, self.normalization))
 
     def normalize(self, text: str) -> str:
+        """See `Tokenizer`."""
         return self._normalize(text).replace(WORD_MARK, " ").strip(" ")
 
     def encode_ids(self, texts: Sequence[str], *, threads: int = 1) -> list[list[int]]:
+        """See `Tokenizer`; `threads` share the work, most of which is done outside Python."""
         return _in_chunks(self._encode_ids, texts, threads)
 
-    def encode_batch(
-        self, texts: Sequence[str], *, special_tokens: bool = True, threads: int = 1
-    ) -> list[Encoding]:
+    def encode_flat(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """See `Tokenizer`."""
+        if not self._table_suffices:
+            return super().encode_flat(texts)
+        prepared = list(map(self.normalization.quick, texts))
+        arrays: list[npt.NDArray[np.int32]] = self._processor.encode(prepared, out_type="numpy", num_threads=1)
+        lengths = np.array([len(ids) for ids in arrays], dtype=np.int64)
+        ids = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
+        hits = np.flatnonzero(self._split_table[ids])
+        if len(hits):
+            parts = [self._splits[i] for i in ids[hits].tolist()]
+            more = [len(part) - 1 for part in parts]
+            np.add.at(lengths, np.searchsorted(np.cumsum(lengths), hits, side="right"), more)
+            rest = list(chain.from_iterable(part[1:] for part in parts))
+            ids = np.insert(ids, np.repeat(hits + 1, more), rest)
+            ids[hits + np.cumsum([0, *more[:-1]])] = [part[0] for part in parts]
+        return ids, lengths
+
+    def encode(self, text: str, text_pair: str | None = None, *, special_tokens: bool = True) -> Encoding:
+        """See `Tokenizer`."""
+        if text_pair is None:
+            return self._encode_chunk([text], special_tokens)[0]
+        return self._join(self._encode_chunk([text, text_pair], special_tokens=False), special_tokens)
+
+    def encode_batch(self, texts: Sequence[str], *, special_tokens: bool = True, threads: int = 1) -> list[Encoding]:
+        """See `Tokenizer`."""
         return _in_chunks(lambda chunk: self._encode_chunk(chunk, special_tokens), texts, threads)
 
-    def encode(
-        self, text: str, text_pair: str | None = None, *, special_tokens: bool = True, masks: bool = False
-    ) -> Encoding:
-        texts = [text] if text_pair is None else [text, text_pair]
-        if masks:
-            return self._join([self._encode_around_masks(part) for part in texts], special_tokens)
-        if text_pair is None:
-            return self._encode_chunk(texts, special_tokens)[0]
-        return self._join(self._encode_chunk(texts, special_tokens=False), special_tokens)
-
     def decode(self, ids: Sequence[int]) -> str:
+        """See `Tokenizer`."""
         words = [int(i) for i in ids if i == self.unk_id or i not in self.special_ids]
         for i in words:
             self.id_to_piece(i)
@@ -129,25 +133,38 @@ class SentencePieceTokenizer(Tokenizer):
         return text
 
     def id_to_piece(self, i: int) -> str:
+        """See `Tokenizer`."""
         if not 0 <= i < self.vocab_size:
             raise TokenizerError(
-                f"piece number {i} is not in this vocabulary of {self.vocab_size}: use the tokenizer that made it"
+                f"no piece has number {i} in this vocabulary of {self.vocab_size}; use the one it is from"
             )
         return self._pieces[i]
 
     def piece_to_id(self, piece: str) -> int:
+        """See `Tokenizer`."""
         return self._ids.get(piece, self.unk_id)
 
     def save(self, folder: Path) -> None:
+        """See `Tokenizer`: `spiece.model`, `tokenizer.json` and `tokenizer_config.json`."""
+        scores: list[float] = self._processor.get_score(list(range(self.vocab_size)))
+        vocabulary = Vocabulary(self._pieces, scores, SPECIAL_PIECES, self._split_ids)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / MODEL_FILE).write_bytes(self._model)
+        write_text(folder / "tokenizer.json", tokenizer_json(vocabulary, self.normalization, *self._settings))
+        write_text(folder / CONFIG_FILE, tokenizer_config(vocabulary, self.normalization))
 
     # Ids
 
+    @property
+    def _table_suffices(self) -> bool:
+        """Whether all pieces to be split are in the table: unknown ones never end in a comma that is known."""
+        return "," in self._ids
+
     def _encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if "," not in self._ids:  # then an unknown piece could end in one, and the table would miss it
-            return [[self.piece_to_id(piece) for piece in self._segment(self.normalization(text))] for text in texts]
+        if not self._table_suffices:
+            segmented = (self._segment(self.normalization(text)) for text in texts)
+            return [[self.piece_to_id(piece) for piece in pieces] for pieces in segmented]
         prepared = list(map(self.normalization.quick, texts))
         encoded: list[list[int]] = self._processor.encode(prepared, out_type=int, num_threads=1)
         untouched = self._split_ids.isdisjoint
@@ -157,7 +174,7 @@ class SentencePieceTokenizer(Tokenizer):
         return [part for i in ids for part in self._splits.get(i, (i,))]
 
     def _segment(self, normalized: str) -> list[str]:
-        """Return the pieces of a normalized text step by step as the original does."""
+        """Return the pieces of a normalized text step by step, as the original does."""
         pieces: list[str] = []
         for piece in self._processor.encode(normalized, out_type=str):
             pieces.extend(self._split(piece) if _ends_in_digit_comma(piece) else [piece])
@@ -179,80 +196,56 @@ class SentencePieceTokenizer(Tokenizer):
     def _encode_chunk(self, texts: Sequence[str], special_tokens: bool) -> list[Encoding]:
         batch = self._aligner.select(texts)
         encodings = self._encode_plain(batch, special_tokens)
-        for i, plain in enumerate(batch.plain if encodings else [False] * len(texts)):
+        if encodings is None:
+            return [self._join([self._encode_any(text)], special_tokens) for text in texts]
+        for i, plain in enumerate(batch.plain):
             if not plain:
-                encodings[i:i + 1] = [self._join([self._encode_any(texts[i])], special_tokens)]
+                encodings[i] = self._join([self._encode_any(texts[i])], special_tokens)
         return encodings
-
-    def _encode_plain(self, batch: PlainBatch, special_tokens: bool) -> list[Encoding]:
-        """Encode the plain texts of a batch all at once; nothing comes back if that fails."""
-        ids, sizes = self._encode_flat(batch.texts)
-        spans = self._aligner.spans(batch, ids, sizes)
-        if spans is None:
-            return []
-        starts, ends, places = spans.starts, spans.ends, np.arange(len(ids))
-        if special_tokens:
-            places += np.repeat(2 * np.arange(len(sizes)) + 1, sizes)
-            sizes = sizes + 2
-            stops = np.cumsum(sizes)
-            ids, starts, ends = (_spread(column, places, int(stops[-1])) for column in (ids, starts, ends))
-            ids[stops - sizes], ids[stops - 1] = self.cls_id, self.sep_id
-        pieces = self._piece_table[ids]
-        if spans.surfaces:
-            surfaces = {surface: self._normalize(surface)[1:] for surface in set(spans.surfaces)}
-            pieces[places[spans.unknown]] = [surfaces[surface] for surface in spans.surfaces]
-        columns = (
-            self._number_table[ids], pieces, self._span_tuples(starts, ends), self.word_start_table[ids],
-            np.zeros(len(ids), dtype=object), self._special_table[ids],
-        )
-        bounds = pairwise(accumulate(sizes.tolist(), initial=0))
-        return [Encoding(*[column[a:b].tolist() for column in columns]) for a, b in bounds]
-
-    def _encode_flat(self, texts: list[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Return the ids of all texts in a row, and how many each text has."""
-        prepared = list(map(self.normalization.quick, texts))
-        arrays: list[npt.NDArray[np.int32]] = self._processor.encode(prepared, out_type="numpy", num_threads=1)
-        sizes = np.array([len(ids) for ids in arrays], dtype=np.int64)
-        ids = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
-        hits = np.flatnonzero(self._is_split[ids])
-        if len(hits):
-            parts = [self._splits[i] for i in ids[hits].tolist()]
-            more = [len(part) - 1 for part in parts]
-            np.add.at(sizes, np.searchsorted(np.cumsum(sizes), hits, side="right"), more)
-            ids = np.insert(ids, np.repeat(hits + 1, more), list(chain.from_iterable(part[1:] for part in parts)))
-            ids[hits + np.cumsum([0, *more[:-1]])] = [part[0] for part in parts]
-        return ids, sizes
 
     def _encode_any(self, text: str) -> Encoding:
         """Encode a text of any kind without special pieces: the slow and sure way."""
         normalized = self.normalization(text)
         final, origin = self._processor.normalize(normalized, with_offsets=True)
         pieces = self._segment(normalized)
-        offsets = align(text, self.normalization, final, origin, pieces, lambda char: not self._normalize(char))
-        return self._encoding([self.piece_to_id(piece) for piece in pieces], pieces, offsets)
+        offsets = align(text, self.normalization, final, origin, pieces, vanishes=self._vanishes)
+        ids = [self.piece_to_id(piece) for piece in pieces]
+        word_starts = [bool(self.word_start_table[i]) for i in ids]
+        return Encoding(ids, pieces, offsets, word_starts, [0] * len(ids), [False] * len(ids))
 
-    def _encode_around_masks(self, text: str) -> Encoding:
-        """Encode a text in which "[MASK]" stands for the mask piece, without other special pieces.
+    def _vanishes(self, char: str) -> bool:
+        return not self._processor.normalize(char)
 
-        As in pre-training, where a mask takes the place of a piece, what follows it without a space has no word mark.
-        """
-        rows: list[tuple[int, str, tuple[int, int]]] = []
-        at = 0
-        for number, part in enumerate(text.split(_MASK)):
-            if number:
-                rows.append((self.mask_id, _MASK, (at - len(_MASK), at)))
-            ids, pieces, offsets, *_ = self._encode_chunk([part], special_tokens=False)[0]
-            if number and pieces and not part[0].isspace():
-                unmarked = pieces[0].removeprefix(WORD_MARK)
-                ids, pieces = [self.piece_to_id(unmarked), *ids[1:]], [unmarked, *pieces[1:]]
-            shifted = ((start + at, end + at) for start, end in offsets)
-            rows.extend(row for row in zip(ids, pieces, shifted, strict=True) if row[1])
-            at += len(part) + len(_MASK)
-        return self._encoding([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
-
-    def _encoding(self, ids: list[int], pieces: list[str], offsets: list[tuple[int, int]]) -> Encoding:
-        word_starts: list[bool] = self.word_start_table[ids].tolist()
-        return Encoding(ids, pieces, offsets, word_starts, [0] * len(ids), [i == self.mask_id for i in ids])
+    def _encode_plain(self, batch: PlainBatch, special_tokens: bool) -> list[Encoding] | None:
+        """Encode the plain texts of a batch all at once; None if the pieces do not add up to the texts."""
+        ids, lengths = self.encode_flat(batch.texts)
+        spans = self._aligner.spans(batch, ids, lengths)
+        if spans is None:
+            return None
+        starts, ends, places = spans.starts, spans.ends, np.arange(len(ids))
+        if special_tokens:
+            places += np.repeat(2 * np.arange(len(lengths)) + 1, lengths)
+            lengths = lengths + 2
+            stops = np.cumsum(lengths)
+            ids, starts, ends = (_spread(column, places, int(stops[-1])) for column in (ids, starts, ends))
+            ids[stops - lengths], ids[stops - 1] = self.cls_id, self.sep_id
+        pieces = self._piece_table[ids]
+        if spans.surfaces:
+            surfaces = {surface: self._normalize(surface)[1:] for surface in set(spans.surfaces)}
+            pieces[places[spans.unknown]] = [surfaces[surface] for surface in spans.surfaces]
+        segments = np.zeros(len(ids), dtype=object)
+        offsets = self._span_tuples(starts, ends)
+        # Arrays of objects until the end: lists of everything would keep the garbage collector busy.
+        columns = (
+            self._number_table[ids],
+            pieces,
+            offsets,
+            self.word_start_table[ids],
+            segments,
+            self._end_table[ids],
+        )
+        bounds = pairwise(accumulate(lengths.tolist(), initial=0))
+        return [Encoding(*(column[a:b].tolist() for column in columns)) for a, b in bounds]
 
     def _join(self, parts: Sequence[Encoding], special_tokens: bool) -> Encoding:
         """Join the encodings of one or two texts to that of a sequence."""
@@ -263,12 +256,24 @@ class SentencePieceTokenizer(Tokenizer):
                 rows.append(row._replace(segment_ids=[segment] * len(row.ids)))
         return Encoding(*(list(chain.from_iterable(column)) for column in zip(*rows, strict=True)))
 
+    @cached_property
+    def _span_tuples(self) -> SpanTuples:
+        return SpanTuples()
+
+    @cached_property
+    def _piece_table(self) -> npt.NDArray[np.object_]:
+        return np.array(self._pieces, dtype=object)
+
+    @cached_property
+    def _number_table(self) -> npt.NDArray[np.object_]:
+        return np.arange(self.vocab_size).astype(object)  # the same integers every time, instead of new ones
+
 
 def is_word_start(piece: str) -> bool:
     """Whether `piece` begins a word: `_is_start_piece_sp` of create_pretraining_data.py in the original.
 
-    Pieces with a word mark do, single symbols, and whatever holds a character that is neither a letter of English
-    nor such a symbol.
+    Pieces with a word mark do, single symbols, and whatever holds a character that is neither a letter of
+    English nor such a symbol.
     """
     return (
         piece.startswith((WORD_MARK, "<"))
@@ -281,9 +286,7 @@ def _ends_in_digit_comma(piece: str) -> bool:
     return len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
 
 
-def _spread(
-    column: npt.NDArray[np.integer[Any]], places: npt.NDArray[np.int64], size: int
-) -> npt.NDArray[np.integer[Any]]:
+def _spread(column: npt.NDArray[Any], places: npt.NDArray[np.int64], size: int) -> npt.NDArray[Any]:
     """Put the entries of `column` at `places` of an array of zeros."""
     spread = np.zeros(size, dtype=column.dtype)
     spread[places] = column
@@ -301,10 +304,8 @@ def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[begin:]
 
 
-def _in_chunks(
-    function: Callable[[Sequence[str]], list[Result]], texts: Sequence[str], threads: int
-) -> list[Result]:
-    """Apply `function` to portions of `texts` and join what it gives; sentencepiece leaves the interpreter's lock."""
+def _in_chunks(function: Callable[[Sequence[str]], list[_Result]], texts: Sequence[str], threads: int) -> list[_Result]:
+    """Apply `function` to portions of `texts`, several at a time if there are `threads`, and join the results."""
     chunks = list(_chunks(texts))
     if threads <= 1 or len(chunks) <= 1:
         return [result for chunk in chunks for result in function(chunk)]

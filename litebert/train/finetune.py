@@ -1,7 +1,7 @@
 """Fine-tuning: a model and labelled rows in, a task model out.
 
-OUT is a model folder. Beside the model's files it holds `training/`: `config.toml` (the resolved settings), `metrics.jsonl`
-(every look at the dev set) and `report.json`. OUT appears whole, at the end, or not at all.
+OUT is a model folder. Beside the model's files it holds `training/`: `config.toml` (the resolved settings),
+`metrics.jsonl` (every look at the dev set) and `report.json`. OUT appears whole, at the end, or not at all.
 """
 
 import json
@@ -36,8 +36,9 @@ from litebert.train.results import FinetuneReport, Reporter, SeedResult, plain, 
 from litebert.train.schedules import ScheduleSettings
 
 RATES = ((256, 3e-4), (512, 1e-4), (1024, 2e-5))
-"""Default learning rates: that of the first width at least the model's, 1e-5 beyond. Small models bear and need more
-(Turc et al. 2019 chose among 3e-5 to 3e-4 for widths of 128 to 512; the paper has 1e-5 to 3e-5 from base on)."""
+"""Default learning rates: that of the first width at least the model's, 1e-5 beyond. Small models bear and
+need more (Turc et al. 2019 chose among 3e-5 to 3e-4 for widths of 128 to 512; the paper has 1e-5 to 3e-5 from
+base on)."""
 
 FEW_STEPS, MOST_EPOCHS, EPOCHS = 300, 20, 3
 """Three epochs of a few hundred rows are a few dozen steps, too few to learn anything (Zhang et al. 2021)."""
@@ -60,7 +61,8 @@ class FinetuneSettings:
     learning_rate: float | None = None
     """Peak rate; None: by the width of the model."""
     length: int | None = None
-    """Most tokens of a sequence; longer texts are divided into overlapping windows. None: what the model can read."""
+    """Most tokens of a sequence; longer texts are divided into overlapping windows. None: what the model can
+    read."""
     seed: int = 1
     """Decides the new head's weights, the order of rows, dropout, and the choice of `train_rows`."""
     seeds: int = 1
@@ -116,8 +118,9 @@ def finetune_classify(
 ) -> FinetuneReport:
     """Teach a model to label texts or pairs of texts, and write it to `out`.
 
-    Labels are those of the training rows, sorted. Raises OutputError where `out` is not empty or cannot be written,
-    ModelFolderError and TokenizerError for a folder that is no model, InputError for rows that cannot be used.
+    Labels are those of the training rows, sorted. Raises OutputError where `out` is not empty or cannot be
+    written, ModelFolderError and TokenizerError for a folder that is no model, InputError for rows that
+    cannot be used.
     """
     settings, out = settings or FinetuneSettings(), Path(out)
     require_empty(out)
@@ -215,8 +218,10 @@ def _describe(data: _Set, labels: tuple[str, ...], length: int, what: str, treat
     most, least = max(counts, key=lambda c: c[1]), min(counts, key=lambda c: c[1])
     if what == "training" and most[1] >= IMBALANCE * max(least[1], 1):
         log(
-            f"note: the labels are imbalanced ({most[0]!r} {most[1]:,} rows, {least[0]!r} {least[1]:,}): accuracy says "
-            f"little, {most[1] / len(rows):.0%} is had by always answering {most[0]!r}; see macro_f1 (--set metric=macro_f1)"
+            f"note: the labels are imbalanced ({most[0]!r} {most[1]:,} rows, {least[0]!r} {least[1]:,}): "
+            "accuracy says "
+            f"little, {most[1] / len(rows):.0%} is had by always answering {most[0]!r}; see macro_f1 (--set "
+            "metric=macro_f1)"
         )
 
 
@@ -303,7 +308,8 @@ class _Job:
         return results, best, best_fit.state
 
     def _fit_restarting(self, seed: int, file: IO[str], advance: Advance) -> tuple[Fit, str]:
-        """Fit, and once more at a lower rate if that goes wrong; the better of the two, and what is wrong with it."""
+        """Fit, and once more at a lower rate if that goes wrong; the better of the two, and what is wrong
+        with it."""
         first = self._fit(seed, self.rate, file, advance)
         if not first.problem:
             return first, ""
@@ -316,7 +322,8 @@ class _Job:
         chosen = max(first, second, key=lambda attempt: attempt.score)
         if chosen.best is None:
             raise ConfigError(
-                f"learning_rate = {self.rate:g}: training diverged, and at {rate:.3g} again ({second.problem}); "
+                f"learning_rate = {self.rate:g}: training diverged, and at {rate:.3g} again "
+                f"({second.problem}); "
                 "give a lower --learning-rate"
             )
         if second.problem:

@@ -1,7 +1,9 @@
-"""Training on labelled sequences: epochs over examples in shuffled order, judged on a dev set, the best state kept.
+"""Training on labelled sequences: epochs over examples in shuffled order, judged on a dev set, the best state
+kept.
 
-Which loss and which metrics is the task's business: both are callables. A step is a number of sequences, not of tokens,
-because that is what a learning rate is tuned for; they are packed, and divided where they exceed a budget of tokens.
+Which loss and which metrics is the task's business: both are callables. A step is a number of sequences, not
+of tokens, because that is what a learning rate is tuned for; they are packed, and divided where they exceed a
+budget of tokens.
 """
 
 import math
@@ -22,6 +24,9 @@ from litebert.train.schedules import ScheduleSettings, rate_factor
 Loss = Callable[[AlbertWithHeads, SequenceBatch], Tensor]
 """The sum of the losses of a batch's sequences."""
 State = dict[str, Tensor]
+
+PATIENCE = 1000
+"""A fit that still gives one answer for all dev rows after half of its steps, and this many, is ended there."""
 
 ORDER, SUBSET = 3, 4
 """Domains of random numbers, beside the seed."""
@@ -109,8 +114,8 @@ def fit(
 ) -> Fit:
     """Train `model` in place; the returned state is that of the best evaluation.
 
-    varied: the dev set has rows of more than one label, so that one answer for all of them is a collapse. The fit ends
-    early when it diverges, or when it still gives one answer after half of its steps.
+    varied: the dev set has rows of more than one label, so that one answer for all of them is a collapse. The fit
+    ends early when it diverges, or when a collapse lasts too long.
     """
     made = build_optimizer(model, optimizer)
     result = Fit(rate=optimizer.learning_rate, primary_metric=primary_metric)
@@ -134,7 +139,8 @@ def fit(
                 since.clear()
                 result.add(evaluation, model)
                 watch.evaluation(evaluation)
-                if varied and 2 * (step + 1) >= steps.total and is_constant(result):
+                finished = step + 1 == steps.total or (2 * (step + 1) >= steps.total and step + 1 >= PATIENCE)
+                if varied and finished and is_constant(result):
                     result.problem = f"the same answer for every dev row until step {step + 1}"
                     return result
     return result
@@ -154,7 +160,8 @@ def take_step(
     max_tokens: int,
     clip: float,
 ) -> float:
-    """One step on the sequences `index`; returns their mean loss. How they are divided into batches changes nothing."""
+    """One step on the sequences `index`; returns their mean loss. How they are divided into batches changes
+    nothing."""
     model.train()
     total = 0.0
     for batch in examples.batches(index, max_tokens):

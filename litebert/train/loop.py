@@ -148,5 +148,5 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def multiplies_bf16(device: torch.device) -> bool:
     """Tell whether the device has instructions for products of bfloat16 matrices."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -44,7 +44,8 @@ class PretrainObjective:
         for part in micro_batches(batch, self.settings, self.model.config.pad_token_id):
             with self.precision():
                 sums = self.sums(*self.tensors(part))
-            (sums[0] / max(predictions, 1) + sums[2] / max(pairs, 1)).backward()
+            loss: Tensor = sums[0] / max(predictions, 1) + sums[2] / max(pairs, 1)
+            loss.backward()  # type: ignore[no-untyped-call]
             totals = sums.detach() if totals is None else totals + sums.detach()
         assert totals is not None
         return lambda: _means(totals, predictions, pairs)

@@ -39,6 +39,10 @@ class OptimizerSettings:
                 raise ConfigError(f"optimizer.{name} = {getattr(self, name):g}: expected 0 or more")
 
 
+FEW_ROWS = 8
+"""A linear layer of at most this many outputs is a classifier, not a matrix of a block."""
+
+
 class Lamb(torch.optim.Optimizer):
     """LAMB without bias correction, as in the original `lamb_optimizer.py` (You et al. 2020).
 
@@ -141,8 +145,8 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
     betas = (settings.beta1, settings.beta2)
     made: list[torch.optim.Optimizer] = []
     if settings.name == "lamb":
-        groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0, "trust": False}]
-        made.append(Lamb(groups, rate, betas, settings.epsilon, decay))
+        lamb_groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0, "trust": False}]
+        made.append(Lamb(lamb_groups, rate, betas, settings.epsilon, decay))
     else:
         rest = rate
         if settings.name == "muon":
@@ -154,7 +158,7 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
                 )
             )
             matrices = []
-        groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
         made.append(torch.optim.AdamW(groups, rest, betas, settings.epsilon, decay))
     combined = Combined(made)
     for group in combined.param_groups:
@@ -163,7 +167,10 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
 
 
 def split_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Return the matrices of linear layers, the embedding tables, and biases with LayerNorm, each once, in order."""
+    """Return matrices, tables, and vectors (biases, LayerNorm), each parameter once and in order.
+
+    Tables are embeddings and classifiers of a few labels: rows with a meaning each, which Muon should not mix.
+    """
     tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
     matrices: list[Tensor] = []
     embeddings: list[Tensor] = []
@@ -173,7 +180,7 @@ def split_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list
             continue
         if parameter.ndim < 2:
             vectors.append(parameter)
-        elif id(parameter) in tables or parameter.ndim != 2:
+        elif id(parameter) in tables or parameter.shape[0] <= FEW_ROWS:
             embeddings.append(parameter)
         else:
             matrices.append(parameter)

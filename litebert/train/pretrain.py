@@ -53,9 +53,11 @@ class PretrainSettings:
     loop: LoopSettings = field(default_factory=LoopSettings)
 
 
-MAY_CHANGE = ("loop.checkpoint_every", "loop.keep", "loop.evaluate_every", "loop.held_out_tokens", "loop.log_every")
-"""Settings that may differ when a run goes on, as they change nothing of what it computes."""
-MAY_CHANGE += ("data.workers", "data.micro_batches", "loop.device", "loop.compile")
+MAY_CHANGE = frozenset(
+    "loop.checkpoint_every loop.keep loop.evaluate_every loop.held_out_tokens loop.log_every loop.device loop.compile "
+    "data.workers data.micro_batches".split()
+)
+"""Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)

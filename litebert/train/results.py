@@ -49,7 +49,8 @@ class FinetuneReport:
         return [result.metrics[self.primary_metric] for result in self.results]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; mean, standard deviation and 95 % interval of the primary metric among them."""
+        """Plain values for JSON; mean, standard deviation and 95 % interval of the primary metric among
+        them."""
         mean, std, interval = mean_and_interval(self.scores)
         values = asdict(self) | {"model": str(self.model), "columns": self.columns._asdict()}
         return plain(values | {"mean": mean, "std": std, "interval": interval})  # type: ignore[no-any-return]
@@ -71,7 +72,8 @@ class Reporter(Watch):
         names = dict.fromkeys((self.primary, "accuracy", "macro_f1", "loss"))
         shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
         log(
-            f"seed {self.seed}, epoch {evaluation.epoch:.3g}: training loss {evaluation.loss:.4f}; dev {shown}"
+            f"seed {self.seed}, epoch {evaluation.epoch:.3g}: training loss {evaluation.loss:.4f}; dev "
+            f"{shown}"
         )
         line = {"seed": self.seed, "learning_rate": self.rate} | evaluation._asdict()
         print(json.dumps(plain(line)), file=self.file, flush=True)
@@ -81,12 +83,14 @@ def say_result(report: FinetuneReport, opens_elsewhere: bool) -> None:
     best = report.results[report.best]
     name = report.primary_metric
     log(
-        f"best on the dev set: {name} {best.metrics[name]:.4f} (always the most frequent label: accuracy {report.majority:.4f})"
+        f"best on the dev set: {name} {best.metrics[name]:.4f} (always the most frequent label: accuracy "
+        f"{report.majority:.4f})"
     )
     if len(report.results) > 1:
         mean, std, (low, high) = mean_and_interval(report.scores)
         log(
-            f"{len(report.results)} seeds: {name} {mean:.4f} ± {std:.4f} (standard deviation), 95 % interval of the mean "
+            f"{len(report.results)} seeds: {name} {mean:.4f} ± {std:.4f} (standard deviation), 95 % "
+            "interval of the mean "
             f"{low:.4f} to {high:.4f}; seed {best.seed} is kept, chosen on the dev set"
         )
     if not opens_elsewhere:

@@ -21,7 +21,9 @@ NASTY = ".!?… \n\r\t\"'”’()[]-—aAbBI1 Mr.U.S.e.g.。？؟\u2028\x1c\x85\
 texts = st.one_of(
     st.text(),
     st.text(alphabet=NASTY),
-    st.lists(st.sampled_from([*NASTY, ". ", '. " ', "Mr. ", "The ", "...", " . ", '?" ', "I said "])).map("".join),
+    st.lists(st.sampled_from([*NASTY, ". ", '. " ', "Mr. ", "The ", "...", " . ", '?" ', "I said "])).map(
+        "".join
+    ),
 )
 
 
@@ -76,9 +78,11 @@ def test_long_monotonous_text_takes_linear_time(piece: str) -> None:
 
 
 def test_annotated_text_of_many_genres(litebert_data: Path) -> None:
-    """The corpus has about one sentence a line; line ends without a mark cannot be found and are not asked for."""
+    """About one sentence stands on a line; line ends without a mark cannot be found and are not asked for."""
     found = right = wanted = 0
-    for row in lzma.open(litebert_data / "corpus" / "masc.jsonl.xz", "rt", encoding="utf-8"):
+    with lzma.open(litebert_data / "corpus" / "masc.jsonl.xz", "rt", encoding="utf-8") as file:
+        rows = list(file)
+    for row in rows:
         lines = [line.strip() for line in json.loads(row)["text"].split("\n") if line.strip()]
         ends, asked, place = set(), set(), -1
         for line in lines:

@@ -1,0 +1,112 @@
+"""What an hour of pre-training is worth: SST-2 with a pre-trained model and with its random twin.
+
+    litebert tokenizer train $LITEBERT_DATA/corpus --out runs/tokenizer --vocab-size 8192
+    litebert prepare $LITEBERT_DATA/corpus --tokenizer runs/tokenizer --out runs/data
+    litebert pretrain --config recipes/mini.toml --data runs/data --out runs/mini
+    python benchmarks/mini.py runs/mini [--out docs]
+
+Fine-tunes on all rows (2 epochs) and on 500 rows, with 3 seeds each, from the run's model and from random weights of
+its shape. Writes `mini.json` and `mini.png` (curves) to `--out`, and prints the tables of `docs/results.md`. A job
+whose folder is there already (runs/mini-sst2/...) is read, not done again. Ends with one JSON line.
+"""
+
+import argparse
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from litebert import config
+from litebert.data.shards import open_corpus
+from litebert.train.finetune import FinetuneSettings, finetune_classify
+from litebert.train.hooks import read_metrics
+from litebert.train.pretrain import PretrainSettings, count_pieces, entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row of the table."""
+
+    name: str
+    settings: FinetuneSettings
+
+
+JOBS = (
+    Job(name="500-rows", settings=FinetuneSettings(seeds=3, train_rows=500)),
+    Job(name="500-rows-random", settings=FinetuneSettings(seeds=3, train_rows=500, from_scratch=True)),
+    Job(name="all-rows", settings=FinetuneSettings(seeds=3, epochs=2)),
+    Job(name="all-rows-random", settings=FinetuneSettings(seeds=3, epochs=2, from_scratch=True)),
+)
+
+
+def sst2(run: Path, job: Job, folder: Path, data: Path) -> dict[str, Any]:
+    """Fine-tune, or read what was fine-tuned before."""
+    report = folder / job.name / "training" / "report.json"
+    if not report.exists():
+        finetune_classify(
+            model=run / "model",
+            train=data / "train.tsv",
+            dev=data / "dev.tsv",
+            out=folder / job.name,
+            settings=job.settings,
+        )
+    values: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    scores = [result["metrics"]["accuracy"] for result in values["results"]]
+    return {"mean": values["mean"], "std": values["std"], "scores": scores}
+
+
+def curves(run: Path, unigram: float, path: Path) -> dict[str, float]:
+    """Draw losses and accuracies over tokens; returns the last held-out figures."""
+    from matplotlib.figure import Figure
+
+    lines = read_metrics(run)
+    train = [line for line in lines if line["kind"] == "train"]
+    held_out = [line for line in lines if line["kind"] == "held_out"]
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    millions = [line["tokens"] / 1e6 for line in held_out]
+    loss.axhline(unigram, color="0.6", linestyle=":", label=f"unigram entropy {unigram:.2f}")
+    loss.plot([line["tokens"] / 1e6 for line in train], [line["mlm_loss"] for line in train], color="0.8", label="train")
+    loss.plot(millions, [line["mlm_loss"] for line in held_out], marker="o", color="#2b6cb0", label="held-out")
+    loss.set(xlabel="million tokens", ylabel="nats", title="Masked-token loss")
+    accuracy.plot(millions, [line["mlm_accuracy"] for line in held_out], marker="o", label="masked tokens")
+    accuracy.plot(millions, [line["order_accuracy"] for line in held_out], marker="s", label="sentence order")
+    accuracy.axhline(0.5, color="0.6", linestyle=":", label="order by chance")
+    accuracy.set(xlabel="million tokens", title="Held-out accuracy", ylim=(0, 1))
+    for axes in (loss, accuracy):
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+    names = ("mlm_loss", "mlm_accuracy", "order_accuracy", "tokens", "time")
+    return {name: held_out[-1][name] for name in names}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    arguments = parser.parse_args()
+    run: Path = arguments.run
+    settings = config.build(PretrainSettings, config.read_toml(run / "config.toml"))
+    splits = [open_corpus(folder).split("train") for folder in settings.folders]
+    unigram = entropy(count_pieces(splits, open_corpus(next(iter(settings.folders))).vocab_size))
+    result: dict[str, Any] = {"unigram_entropy": unigram}
+    result["held_out"] = curves(run, unigram, arguments.out / "mini.png")
+    data = Path(os.environ["LITEBERT_DATA"]) / "glue" / "SST-2"
+    folder = run.with_name(f"{run.name}-sst2")
+    result["sst2"] = {job.name: sst2(run, job, folder, data) for job in JOBS}
+    held_out = result["held_out"]
+    print(f"unigram entropy {unigram:.3f}, held-out loss {held_out['mlm_loss']:.3f}: ", end="")
+    print(f"{unigram - held_out['mlm_loss']:.2f} nats under it; masked tokens {held_out['mlm_accuracy']:.1%}, ", end="")
+    print(f"sentence order {held_out['order_accuracy']:.1%}\n")
+    print("| SST-2 dev accuracy | mean | std | seeds |\n|---|---|---|---|")
+    for name, row in result["sst2"].items():
+        seeds = ", ".join(f"{100 * score:.1f}" for score in row["scores"])
+        print(f"| {name} | {100 * row['mean']:.1f} | {100 * row['std']:.1f} | {seeds} |")
+    (arguments.out / "mini.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Turning other programs' ALBERT checkpoints into our model folder."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from litebert.errors import ConfigError, ModelFolderError
+from litebert.files import require_empty
+from litebert.interop import configs
+from litebert.interop.huggingface import (
+    CONFIG,
+    OWN,
+    VOCABULARY,
+    WEIGHTS,
+    SavedModel,
+    assemble,
+    own_names,
+    read_config,
+    read_json,
+    read_model,
+    save_model,
+)
+from litebert.interop.names import from_outside, tensor_names
+from litebert.interop.tensorflow import find_checkpoint, read_checkpoint
+from litebert.model.config import AlbertConfig
+from litebert.model.heads import AlbertWithHeads
+from litebert.text.tokenizer import Tokenizer, load_tokenizer
+
+PICKLED = "pytorch_model.bin"
+
+
+def convert(source: str | Path, out: str | Path) -> SavedModel:
+    """Write a litebert model folder from a Hugging Face folder, a TensorFlow folder or a checkpoint's prefix.
+
+    The tokenizer (`spiece.model`, `30k-clean.model` or another single `.model` file) is taken along where it is
+    there. A `pytorch_model.bin` is read without running code in it. Raises ModelFolderError where the source is
+    no ALBERT or damaged, TokenizerError where its tokenizer does not fit, OutputError where OUT is not empty.
+    """
+    source, out = Path(source), Path(out)
+    require_empty(out)
+    if (source / CONFIG).is_file() and ((source / WEIGHTS).is_file() or (source / PICKLED).is_file()):
+        model, extra = _from_hugging_face(source)
+        folder = source
+    else:
+        prefix = _prefix(source)
+        folder = prefix.parent
+        model, extra = _from_tensorflow(prefix), {}
+    return save_model(model, out, _tokenizer(folder), extra)
+
+
+def _from_hugging_face(folder: Path) -> tuple[AlbertWithHeads, Mapping[str, Any]]:
+    if (folder / WEIGHTS).is_file():
+        loaded = read_model(folder)
+        return loaded.model, loaded.extra
+    config = read_config(folder)
+    state = own_names(_unpickle(folder / PICKLED), config, folder / PICKLED)
+    return assemble(config, state, folder / PICKLED)[0], {}
+
+
+def _unpickle(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, AttributeError) as error:
+        line = str(error).splitlines()[0]
+        raise ModelFolderError(f"{path} holds no plain weights or is damaged ({line}): get it again") from error
+
+
+def _prefix(source: Path) -> Path:
+    if source.is_dir() and not any(source.glob("*.index")):
+        missing = f"{WEIGHTS} nor {PICKLED}" if (source / CONFIG).is_file() else f"{CONFIG} nor a checkpoint's .index"
+        raise ModelFolderError(f"{source} holds no ALBERT, neither {missing}: name a folder that does")
+    return find_checkpoint(source)
+
+
+def _from_tensorflow(prefix: Path) -> AlbertWithHeads:
+    config = _tensorflow_config(prefix.parent)
+    names = {name.tensorflow for name in tensor_names(config)}
+    tensors = read_checkpoint(prefix, lambda name: name.removeprefix("module/") in names)
+    tensors = {name.removeprefix("module/"): tensor for name, tensor in tensors.items()}
+    if "output_bias" in tensors:
+        labels = tuple(f"LABEL_{index}" for index in range(len(tensors["output_bias"])))
+        config = replace(config, labels=labels, problem_type="single_label_classification")
+    state = from_outside(tensors, config, "tensorflow")
+    return assemble(config, state, prefix, side="tensorflow")[0]
+
+
+def _tensorflow_config(folder: Path) -> AlbertConfig:
+    named = folder / "albert_config.json"
+    found = [named] if named.is_file() else sorted(folder.glob("*config*.json"))
+    found = [path for path in found if path.name not in ("tokenizer_config.json", OWN)]
+    if len(found) != 1:
+        raise ModelFolderError(f"{folder} has no albert_config.json: put the checkpoint's config beside it")
+    try:
+        return configs.from_tensorflow(read_json(found[0]))
+    except ConfigError as error:
+        raise ModelFolderError(f"{found[0]}: {error}") from error
+
+
+def _tokenizer(folder: Path) -> Tokenizer | None:
+    if (folder / VOCABULARY).is_file():
+        return load_tokenizer(folder)
+    models = sorted(folder.glob("*.model"))
+    return load_tokenizer(models[0]) if len(models) == 1 else None

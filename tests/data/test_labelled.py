@@ -1,0 +1,159 @@
+"""Which column is what, what a label is, and what is said when it is none."""
+
+from pathlib import Path
+
+import pytest
+
+from litebert.data.labelled import (
+    Columns,
+    find_columns,
+    label_ids,
+    label_name,
+    label_set,
+    merged,
+    read_labelled,
+)
+from litebert.data.rows import write_rows
+from litebert.errors import InputError
+from tests.labelled import ROWS, write_csv, write_jsonl
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        ("text label", ("text", None, "label")),
+        ("sentence label", ("sentence", None, "label")),
+        ("Label Sentence", ("Sentence", None, "Label")),
+        ("index sentence1 sentence2 label", ("sentence1", "sentence2", "label")),
+        ("index question sentence label", ("question", "sentence", "label")),
+        ("label text text_pair", ("text", "text_pair", "label")),
+        ("id text sentence category", ("text", None, "category")),
+    ],
+)
+def test_usual_names_are_found(present: str, expected: tuple[str | None, ...]) -> None:
+    assert find_columns(present.split(), Columns(), "f", label=True) == expected
+
+
+def test_the_user_decides_then_the_model() -> None:
+    present = ["text", "body", "title", "label"]
+    assert find_columns(present, Columns(text="body"), "f") == ("body", None, None)
+    assert find_columns(present, Columns(text="body", text_pair="title"), "f") == ("body", "title", None)
+    trained = Columns("title", "body", "label")
+    assert find_columns(present, Columns(), "f", trained=trained) == ("title", "body", None)
+    assert find_columns(["text"], Columns(), "f", trained=trained) == ("text", None, None)
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted", "message"),
+    [
+        ("a b", Columns(), "f has no column 'text'.* its columns are 'a', 'b'; .*--text COLUMN"),
+        ("text b", Columns(), "no column 'label'; its columns are 'text', 'b'; .*--label COLUMN"),
+        ("text label", Columns(text="body"), r"no column 'body' \(--text\); its columns are 'text', 'label'"),
+        ("text label", Columns(text_pair="b"), r"no column 'b' \(--text-pair\)"),
+        ("text label", Columns(label="b"), r"no column 'b' \(--label\)"),
+        ("text;label", Columns(), "separated by commas"),
+    ],
+)
+def test_a_missing_column_names_those_there(present: str, wanted: Columns, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_columns(present.split(), wanted, "f", label=True)
+
+
+def test_the_second_column_of_a_trained_pair_is_needed() -> None:
+    with pytest.raises(InputError, match="no column 'b'; .*--text-pair"):
+        find_columns(["a"], Columns(), "f", trained=Columns("a", "b"))
+
+
+def test_equal_labels_in_all_formats(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": "a", "label": 1}, {"text": "b", "label": 0}, {"text": "c", "label": 1}]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    for name in ("a.csv", "a.tsv", "a.parquet"):
+        write_rows(rows, tmp_path / name)
+    for path in tmp_path.iterdir():
+        read = read_labelled(path, Columns())
+        assert read.labels == ["1", "0", "1"]
+        assert label_set(read) == ("0", "1")
+        assert label_ids(read, ("0", "1")) == [1, 0, 1]
+
+
+def test_labels_are_sorted_numbers_by_size(tmp_path: Path) -> None:
+    def labels(values: list[str]) -> tuple[str, ...]:
+        rows = [{"text": "t", "label": value} for value in values]
+        return label_set(read_labelled(write_csv(tmp_path / "a.csv", rows), Columns()))
+
+    assert labels(["10", "9", "1", "10"]) == ("1", "9", "10")
+    assert labels(["b", "10", "a", "9"]) == ("10", "9", "a", "b")
+    assert labels([str(i) for i in range(150)] * 2)[-1] == "149"
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", float("nan"), "NaN", "nan"])
+def test_a_missing_label(value: object) -> None:
+    with pytest.raises(InputError, match=r"f, line 3: the label \('y'\) is missing"):
+        label_name(value, "y", "f, line 3")
+
+
+@pytest.mark.parametrize(("value", "name"), [(1, "1"), (" a ", "a"), (True, "true"), (1.5, "1.5"), (0, "0")])
+def test_labels_are_kept_as_written(value: object, name: str) -> None:
+    assert label_name(value, "y", "here") == name
+
+
+def test_a_list_is_no_label() -> None:
+    with pytest.raises(InputError, match="is a list; classify takes one"):
+        label_name(["a", "b"], "y", "here")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a"] * 5, "every label in 'label' is 'a'; classify needs rows of two"),
+        ([str(i / 7) for i in range(40)], "looks like regression.*finetune regress"),
+        ([f"id-{i}" for i in range(60)], "60 different labels in 60 rows.*--label COLUMN"),
+    ],
+)
+def test_columns_that_hold_no_classes(tmp_path: Path, labels: list[str], message: str) -> None:
+    rows = [{"text": "t", "label": label} for label in labels]
+    with pytest.raises(InputError, match=message):
+        label_set(read_labelled(write_csv(tmp_path / "a.csv", rows), Columns()))
+
+
+def test_a_label_unseen_in_training_is_named_with_its_row(tmp_path: Path) -> None:
+    rows = read_labelled(write_csv(tmp_path / "dev.csv", [*ROWS, {"text": "x", "label": "so-so"}]), Columns())
+    with pytest.raises(InputError, match=rf"dev\.csv, line {len(ROWS) + 2}: the label 'so-so' .*'bad', 'good'"):
+        label_ids(rows, ("bad", "good"))
+
+
+def test_texts_may_be_empty_and_are_counted(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"text": "", "text_pair": "b", "label": 1},
+        {"text": None, "text_pair": None, "label": 0},
+        {"text": 12, "text_pair": "", "label": 0},
+    ]
+    read = read_labelled(write_jsonl(tmp_path / "a.jsonl", rows), Columns())
+    assert (read.texts, read.pairs, read.empty) == (["", "", "12"], ["b", None, None], 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"label": 1}, "line 2: no field 'text'"),
+        ({"text": ["a"], "label": 1}, "line 2: 'text' is no text but a list"),
+        ({"text": "a"}, "line 2: no field 'label'"),
+    ],
+)
+def test_ragged_rows(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": "a", "label": 0}, row])
+    with pytest.raises(InputError, match=message):
+        read_labelled(path, Columns())
+
+
+def test_a_header_alone_is_no_data(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n")
+    with pytest.raises(InputError, match="a header and no rows"):
+        read_labelled(path, Columns())
+
+
+def test_results_join_their_rows() -> None:
+    assert merged({"text": "a", "id": 3}, {"label": "x"}) == {"text": "a", "id": 3, "label": "x"}
+    row = {"label": "gold", "input_label": "older"}
+    assert merged(row, {"label": "x"}) == {"input_label": "gold", "input_input_label": "older", "label": "x"}

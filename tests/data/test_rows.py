@@ -1,0 +1,204 @@
+"""Tables are read as they stand, written as they were read, and refused with file and line."""
+
+import errno
+import io
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from litebert.data.rows import NumberedRow, file_format, place, read_rows, write_rows
+from litebert.errors import InputError, OutputError
+
+ROWS = [
+    {"text": "plain", "n": "1"},
+    {"text": 'quote " comma, tab and\nline end', "n": "2"},
+    {"text": "", "n": ""},
+    {"text": "汉字 é 🙂 \u2028 \x85", "n": "4"},
+]
+FLAT = [{**row, "text": row["text"].replace("\n", " ")} for row in ROWS]
+
+
+def fields(source: Path | str) -> list[dict[str, object]]:
+    return [row.fields for row in read_rows(source)]
+
+
+@pytest.mark.parametrize("packing", ["", ".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_what_was_written_is_read(tmp_path: Path, suffix: str, packing: str) -> None:
+    path = tmp_path / f"a.b{suffix}{packing}"
+    rows = FLAT if suffix == ".tsv" else ROWS
+    assert write_rows(iter(rows), path) == 4
+    assert fields(path) == rows
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    before = path.read_bytes()
+    write_rows(iter(rows), path)
+    assert path.read_bytes() == before, "equal records are equal bytes"
+
+
+def test_numbers_are_those_of_lines_and_of_parquet_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('text,n\n"one\nand a half",1\n\ntwo,2\n', encoding="utf-8")
+    assert list(read_rows(path)) == [
+        NumberedRow(2, {"text": "one\nand a half", "n": "1"}),
+        NumberedRow(5, {"text": "two", "n": "2"}),
+    ]
+    table = tmp_path / "a.parquet"
+    write_rows([{"text": str(i)} for i in range(3000)], table)
+    assert [row.number for row in read_rows(table)] == list(range(1, 3001))
+    assert place(path, 4) == f"{path}, line 4"
+    assert place(table, 4) == f"{table}, row 4"
+    assert place("-", 4) == "standard input, line 4"
+
+
+def test_quotes_mean_nothing_in_tsv(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_bytes('\ufefftext\tlabel\r\nit \'s " charming \t1\r\n"unclosed\t0\r\n\r\n'.encode())
+    assert fields(path) == [{"text": 'it \'s " charming ', "label": "1"}, {"text": '"unclosed', "label": "0"}]
+
+
+def test_json_lines_may_be_objects_or_texts_and_ragged(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "n": [1]}\n\n"b"\n', encoding="utf-8")
+    assert list(read_rows(path)) == [
+        NumberedRow(1, {"text": "a", "n": [1]}),
+        NumberedRow(3, {"text": "b"}),
+    ]
+
+
+def test_each_line_of_txt_is_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\ntwo, or \"three\"\n", encoding="utf-8")
+    assert [row["text"] for row in fields(path)] == ["one", "", 'two, or "three"']
+
+
+def test_standard_input_holds_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'{"text": "a"}\n{"text": 1')))
+    rows = read_rows("-")
+    assert next(rows).fields == {"text": "a"}
+    with pytest.raises(InputError, match="standard input, line 2: not JSON"):
+        next(rows)
+
+
+def test_a_line_of_ten_megabytes(tmp_path: Path) -> None:
+    text = "word " * 2_000_000
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
+    assert fields(path) == [{"text": text}]
+    table = tmp_path / "a.csv"
+    table.write_text(f"text,n\n{text},1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.csv, line 2: a field longer than .* JSON lines"):
+        fields(table)
+
+
+BROKEN = {
+    "few.csv": (b"text,label\na,1\nb\n", "line 3: 1 fields, but the header names 2"),
+    "many.tsv": (b"text\tlabel\na\t1\tx\n", "line 2: 3 fields, but the header names 2"),
+    "twice.csv": (b"text,text\na,1\n", "'text' more than once"),
+    "unclosed.csv": (b'text,n\n"a,1\nb,2\n', "line 2: not valid CSV"),
+    "empty.csv": (b"", "is empty"),
+    "empty.jsonl": (b"", "is empty"),
+    "broken.jsonl": (b'{"text": "a"}\n{"text": \n', "line 2: not JSON"),
+    "list.jsonl": (b"[1]\n", "line 1: a list, not an object"),
+    "latin.csv": (b"text,n\na,1\ncaf\xe9,2\n", "line 3: byte 0xe9"),
+    "utf16.csv": ("text,n\na,1\n".encode("utf-16"), "is UTF-16"),
+    "junk.csv": (bytes(range(128, 256)) * 10, "is not UTF-8"),
+    "junk.parquet": (b"PAR1junk", "damaged or no parquet file"),
+    "junk.jsonl.gz": (b"junk", "damaged or no gz file"),
+    "junk.csv.xz": (b"junk", "damaged or no xz file"),
+    "junk.csv.zst": (b"junk", "damaged or no zst file"),
+    "a.docx": (b"junk", "ends in none of"),
+    "noname": (b"junk", "ends in none of"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path, name: str) -> None:
+    content, message = BROKEN[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        fields(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("packing", [".gz", ".xz", ".zst"])
+def test_a_packed_file_that_was_cut_off(tmp_path: Path, packing: str) -> None:
+    path = tmp_path / f"a.csv{packing}"
+    write_rows(({"text": os.urandom(20).hex()} for _ in range(5000)), path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match="damaged"):
+        fields(path)
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        fields(tmp_path / "a.csv")
+    (tmp_path / "b.csv").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        fields(tmp_path / "b.csv")
+
+
+def test_json_is_valid_whatever_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write_rows([{"a": float("nan"), "b": "\ud800", "c": "é"}], path)
+    raw = path.read_bytes()
+    assert json.loads(raw, parse_constant=pytest.fail) == {"a": None, "b": "\ud800", "c": "é"}
+
+
+def test_nested_values_are_json_in_csv(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_rows([{"scores": {"a": 0.5}, "ok": True, "none": None}], path)
+    assert path.read_text() == 'scores,ok,none\n"{""a"": 0.5}",true,\n'
+
+
+def test_columns_that_begin_with_missing_values(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows = [{"a": None, "b": i} for i in range(1500)] + [{"a": "x", "b": 0.5, "c": 1}]
+    write_rows(rows, path)
+    assert fields(path)[-1] == {"a": "x", "b": 0.5, "c": 1}
+
+
+REFUSED = {
+    "a.tsv": ([{"text": "fine"}, {"text": "a\tb"}], "record 2 holds a tab"),
+    "a.csv": ([{"text": "fine"}, {"text": "b", "more": 1}], "record 2 has the field 'more'"),
+    "a.parquet": ([{"a": 1}, {"a": "x"}], "several types"),
+    "a.txt": ([{"text": "fine"}], "cannot be written as .txt"),
+    "a.docx": ([{"text": "fine"}], "ends in none of"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, name: str) -> None:
+    rows, message = REFUSED[name]
+    with pytest.raises(OutputError, match=message):
+        write_rows(rows, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.jsonl").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        write_rows(ROWS, tmp_path / "a.jsonl")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.jsonl", "old")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_standard_output_on_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=full))
+        with pytest.raises(OutputError, match="standard output: the disk is full"):
+            write_rows(ROWS, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.CSV", (".csv", "")), ("a.x.ndjson.GZ", (".jsonl", ".gz")), ("a.pq", (".parquet", ""))],
+)
+def test_formats_by_name(name: str, expected: tuple[str, str]) -> None:
+    assert file_format(name) == expected

@@ -1,0 +1,94 @@
+"""The loop over labelled sequences: every row once an epoch, a function of the seed, however a step is divided."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from litebert.data.examples import SequenceBatch, encode_rows
+from litebert.data.shards import TOKENIZER_FOLDER
+from litebert.evaluate.evaluate import head_logits, to_packed
+from litebert.interop.huggingface import load_model
+from litebert.model.heads import AlbertWithHeads
+from litebert.text.tokenizer import load_tokenizer
+from litebert.train.finetune import FinetuneSettings, default_rate, plan_steps
+from litebert.train.fit import Evaluation, Fit, Steps, epoch_order, step_indices, subset, take_step
+from litebert.train.optimizers import OptimizerSettings, build_optimizer
+from tests.labelled import ROWS, small_model
+
+
+def test_every_epoch_is_a_new_order_of_all_rows() -> None:
+    steps = list(step_indices(10, 4, seed=3, total=7))
+    assert [len(index) for index in steps] == [4, 4, 2, 4, 4, 2, 4]
+    first, second = np.concatenate(steps[:3]), np.concatenate(steps[3:6])
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first.tolist() != second.tolist()
+    assert first.tolist() == epoch_order(10, 3, 0).tolist()
+    assert epoch_order(10, 3, 0).tolist() != epoch_order(10, 4, 0).tolist()
+
+
+def test_a_subset_is_a_function_of_the_seed() -> None:
+    chosen = subset(1000, 50, 1)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert len(chosen) == 50
+    assert chosen.tolist() == subset(1000, 50, 1).tolist() != subset(1000, 50, 2).tolist()
+    assert len(subset(10, None, 1)) == len(subset(10, 20, 1)) == 10
+    drawn = np.bincount(np.concatenate([subset(20, 5, seed) for seed in range(2000)]), minlength=20)
+    assert abs(drawn / 2000 - 0.25).max() < 0.05, "every row has the same chance"
+
+
+def test_how_a_step_is_divided_changes_nothing(prepared: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(prepared / TOKENIZER_FOLDER)
+    folder = small_model(tmp_path / "model", tokenizer, ("classify",), classifier_dropout_prob=0.0)
+    examples = encode_rows(tokenizer, [row["text"] for row in ROWS], None, 64)
+    gold = torch.tensor([row["label"] == "good" for row in ROWS]).long()
+
+    def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
+        logits = head_logits(model, to_packed(batch, torch.device("cpu")))
+        return F.cross_entropy(logits, gold[batch.sequences], reduction="sum")
+
+    results = []
+    for max_tokens in (30, 10_000):
+        model = load_model(folder)
+        optimizer = build_optimizer(model, OptimizerSettings(learning_rate=1e-3, epsilon=1e-3))
+        value = take_step(model, optimizer, examples, np.arange(len(ROWS)), loss, max_tokens, 1.0)
+        results.append((value, dict(model.named_parameters())))
+    assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
+    for name, parameter in results[0][1].items():
+        torch.testing.assert_close(parameter, results[1][1][name], atol=2e-6, rtol=0)
+
+
+def test_the_best_state_is_kept_ties_by_loss() -> None:
+    model = torch.nn.Linear(1, 1)
+    result = Fit(rate=1.0, primary_metric="accuracy")
+    for step, (accuracy, dev_loss) in enumerate([(0.5, 1.0), (0.7, 0.9), (0.7, 0.8), (0.7, 0.85), (0.6, 0.1)]):
+        torch.nn.init.constant_(model.weight, step)
+        result.add(Evaluation(step, step, 0.0, {"accuracy": accuracy, "loss": dev_loss}), model)
+    assert result.best is not None
+    assert result.best.step == 2
+    assert float(result.state["weight"]) == 2
+    result.add(Evaluation(5, 5, 0.0, {"accuracy": 1.0, "loss": float("nan")}), model)
+    assert result.best.step == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "expected"),
+    [
+        (67349, FinetuneSettings(), Steps(3 * 2105, 2105, 2105)),
+        (500, FinetuneSettings(), Steps(19 * 16, 16, 30)),
+        (32, FinetuneSettings(), Steps(20, 1, 2)),
+        (320, FinetuneSettings(epochs=2.5), Steps(25, 10, 10)),
+        (320, FinetuneSettings(epochs=1, evaluate_every=0.5), Steps(10, 10, 5)),
+    ],
+)
+def test_steps(rows: int, settings: FinetuneSettings, expected: Steps) -> None:
+    assert plan_steps(rows, settings) == expected
+
+
+def test_rates_fall_with_the_width() -> None:
+    rates = [default_rate(width) for width in (128, 256, 384, 768, 1024, 2048, 4096)]
+    assert rates == sorted(rates, reverse=True)
+    assert default_rate(768) == 2e-5

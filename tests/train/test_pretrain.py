@@ -1,0 +1,217 @@
+"""Pre-training: it learns, it is reproducible, and after a real kill it goes on bit by bit."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from litebert import config
+from litebert.data.batches import DataSettings
+from litebert.data.masking import MaskSettings
+from litebert.data.pairs import PairSettings
+from litebert.errors import CheckpointError, ConfigError, DataFolderError, OutputError
+from litebert.interop.huggingface import load_model
+from litebert.train import checkpoints
+from litebert.train.hooks import read_metrics
+from litebert.train.loop import LoopSettings
+from litebert.train.optimizers import OptimizerSettings
+from litebert.train.pretrain import PretrainSettings, count_pieces, entropy, pretrain
+
+LOOP = LoopSettings(
+    steps=12, precision="fp32", compile=False, checkpoint_every=4, evaluate_every=6, held_out_tokens=2000, log_every=1
+)
+
+
+def settings(folder: Path, **changes: object) -> PretrainSettings:
+    """A run of a few seconds; dropout is on, so that its chance must be right too."""
+    base = PretrainSettings(
+        folders={str(folder): 1.0},
+        preset="tiny",
+        model={"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+        data=DataSettings(batch_size=8, pairs=PairSettings(length=32), masking=MaskSettings(share=0.25)),
+        optimizer=OptimizerSettings(name="muon", learning_rate=2e-3),
+        loop=LOOP,
+    )
+    return replace(base, **changes)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model" / "model.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    pretrain(settings(prepared), out)
+    return out
+
+
+def test_a_run_folder_holds_all_of_it(finished: Path, prepared: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"config.toml", "metrics.jsonl", "checkpoints", "model", "tensorboard"}
+    read = config.build(PretrainSettings, config.read_toml(finished / "config.toml"))
+    assert read == settings(prepared)
+    lines = read_metrics(finished)
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 13))
+    held_out = [line for line in lines if line["kind"] == "held_out"]
+    assert [line["step"] for line in held_out] == [6, 12]
+    assert {"mlm_loss", "mlm_accuracy", "order_loss", "order_accuracy"} <= held_out[0].keys()
+    assert [path.name for path in checkpoints.saved(finished / "checkpoints")] == ["step-8", "step-12"]
+    assert list((finished / "tensorboard").iterdir())
+
+
+def test_it_starts_at_the_unigram_entropy_and_learns(prepared: Path, tmp_path: Path) -> None:
+    from litebert.data.shards import open_corpus
+
+    longer = settings(prepared, loop=replace(LOOP, steps=120, evaluate_every=120), model={})
+    longer = replace(longer, data=replace(longer.data, batch_size=32))
+    report = pretrain(longer, tmp_path / "run")
+    lines = [line for line in read_metrics(tmp_path / "run") if line["kind"] == "train"]
+    counts = count_pieces([open_corpus(prepared).split("train")], 2000)
+    assert report.unigram_entropy == pytest.approx(entropy(counts))
+    assert lines[0]["mlm_loss"] == pytest.approx(report.unigram_entropy, abs=0.35)
+    assert sum(line["mlm_loss"] for line in lines[-20:]) / 20 < report.unigram_entropy - 0.08
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_one_others(prepared: Path, finished: Path, tmp_path: Path) -> None:
+    pretrain(settings(prepared), tmp_path / "again")
+    assert same(weights(finished), weights(tmp_path / "again"))
+    pretrain(settings(prepared, seed=2), tmp_path / "other")
+    assert not same(weights(finished), weights(tmp_path / "other"))
+
+
+def test_a_run_goes_on_from_its_checkpoint_bit_by_bit(prepared: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    shutil.rmtree(run / "model")
+    shutil.rmtree(run / "checkpoints" / "step-12")
+    report = pretrain(settings(prepared), run, resume=True)
+    assert same(weights(finished), weights(run))
+    steps = [line["step"] for line in read_metrics(run) if line["kind"] == "train"]
+    assert steps == list(range(1, 13))
+    assert report.steps == 12
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    prepared: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    file = run / "checkpoints" / "step-12" / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    pretrain(settings(prepared), run, resume=True)
+    assert "step-12 is damaged (weights.safetensors)" in capsys.readouterr().err
+    assert same(weights(finished), weights(run))
+
+
+def test_no_whole_checkpoint_is_an_error(prepared: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    for path in checkpoints.saved(run / "checkpoints"):
+        (path / "manifest.json").write_text("{")
+    with pytest.raises(CheckpointError, match="no checkpoint is whole"):
+        pretrain(settings(prepared), run, resume=True)
+
+
+@pytest.mark.parametrize("moment", [0.3, 0.9])
+def test_a_killed_run_ends_with_the_same_bits(prepared: Path, finished: Path, tmp_path: Path, moment: float) -> None:
+    """A real SIGKILL in the middle of the steps, whenever that is, then `--resume`."""
+    recipe, run = tmp_path / "recipe.toml", tmp_path / "run"
+    recipe.write_text((finished / "config.toml").read_text())
+    command = [sys.executable, "-m", "litebert", "pretrain", "--config", str(recipe), "--out", str(run), "--resume"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (run / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert same(weights(finished), weights(run))
+
+
+def test_a_finished_run_may_be_resumed(prepared: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    assert pretrain(settings(prepared), run, resume=True).steps == 12
+    assert same(weights(finished), weights(run))
+
+
+def test_another_folder_with_something_in_it_is_refused(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "thing").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(OutputError, match="not empty"):
+            pretrain(settings(prepared), tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["thing"]
+
+
+def test_other_settings_are_refused_on_resume_but_harmless_ones(prepared: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    with pytest.raises(CheckpointError, match=r"optimizer.learning_rate = 0.002, now it is 0.5"):
+        pretrain(settings(prepared, optimizer=OptimizerSettings(name="muon", learning_rate=0.5)), run, resume=True)
+    pretrain(settings(prepared, loop=replace(LOOP, log_every=3)), run, resume=True)
+
+
+def test_micro_batches_change_nothing_but_rounding(prepared: Path, tmp_path: Path) -> None:
+    base = settings(prepared, model={}, loop=replace(LOOP, steps=3))
+    pretrain(base, tmp_path / "one")
+    parts = replace(base.data, micro_batches=3)
+    pretrain(replace(base, data=parts), tmp_path / "three")
+    one, three = read_metrics(tmp_path / "one"), read_metrics(tmp_path / "three")
+    for a, b in zip(one, three, strict=True):
+        assert a["mlm_loss"] == pytest.approx(b["mlm_loss"], abs=2e-4)
+        assert a["tokens"] == b["tokens"]
+
+
+def test_going_on_from_a_model_keeps_its_weights_and_shape(prepared: Path, finished: Path, tmp_path: Path) -> None:
+    further = settings(prepared, init=str(finished / "model"), model={}, loop=replace(LOOP, steps=1))
+    further = replace(further, optimizer=OptimizerSettings(name="adamw", learning_rate=1e-9))
+    pretrain(further, tmp_path / "run")
+    before, after = load_model(finished / "model"), load_model(tmp_path / "run" / "model")
+    assert before.config == after.config
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+def test_without_sentence_objective_there_is_no_such_head(prepared: Path, tmp_path: Path) -> None:
+    base = settings(prepared, loop=replace(LOOP, steps=2))
+    data = replace(base.data, pairs=PairSettings(length=32, objective="none"))
+    report = pretrain(replace(base, data=data), tmp_path / "run")
+    assert "order_accuracy" not in report.held_out
+    assert list(load_model(tmp_path / "run" / "model").heads) == ["masked_lm"]
+
+
+def test_data_that_do_not_fit_are_refused(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no data"):
+        pretrain(settings(prepared, folders={}), tmp_path / "a")
+    with pytest.raises(DataFolderError):
+        pretrain(settings(prepared, folders={str(tmp_path / "absent"): 1.0}), tmp_path / "b")
+    with pytest.raises(ConfigError, match="positions for 512"):
+        wide = DataSettings(batch_size=8, pairs=PairSettings(length=1024))
+        pretrain(settings(prepared, data=wide), tmp_path / "c")
+    with pytest.raises(ConfigError, match="no data folder|weights above 0"):
+        pretrain(settings(prepared, folders={str(prepared): 0.0}), tmp_path / "d")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_manifest_says_what_the_bits_depend_on(finished: Path) -> None:
+    manifest = json.loads((finished / "checkpoints" / "step-12" / "manifest.json").read_text())
+    assert manifest["progress"]["step"] == 12
+    assert manifest["environment"].keys() == {"torch", "threads", "cpu"}
+    assert manifest["sha256"].keys() == {"weights.safetensors", "optimizer.safetensors"}
