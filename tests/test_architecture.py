@@ -2,9 +2,9 @@
 
 import ast
 import graphlib
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,11 +117,13 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_help_answers_in_half_a_second() -> None:
+    """Seconds of the processor, not of the clock: another process may hold the core. The best of five."""
     seconds = []
-    for _ in range(5):  # the best of five: another process may hold the core
-        start = time.perf_counter()
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-c", HELP], capture_output=True, check=True, cwd=ROOT)
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.5
 
 

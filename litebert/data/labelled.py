@@ -121,9 +121,7 @@ def find_columns(
             "name the one with the texts: --text COLUMN"
         )
     if pair is not None and pair not in names:
-        raise InputError(
-            f"{source} has no column {pair!r}; {_there(names)}; name the second texts: --text-pair COLUMN"
-        )
+        raise InputError(f"{source} has no column {pair!r}; {_there(names)}; name the second texts: --text-pair COLUMN")
     return Columns(text, pair, _label_column(names, wanted, trained, source) if label else None)
 
 
@@ -205,9 +203,7 @@ def label_name(value: object, column: str, where: str) -> str:
         if name == "" or name.lower() == "nan":
             raise InputError(f"{where}: the label ({column!r}) is missing; label that row or remove it")
         return name
-    raise InputError(
-        f"{where}: the label ({column!r}) is {_kind(value)}; classify takes one text or number a row"
-    )
+    raise InputError(f"{where}: the label ({column!r}) is {_kind(value)}; classify takes one text or number a row")
 
 
 def _kind(value: object) -> str:
@@ -224,8 +220,7 @@ def label_set(rows: LabelledRows) -> tuple[str, ...]:
     column = rows.columns.label
     if len(counts) == 1:
         raise InputError(
-            f"{rows.source}: every label in {column!r} is {rows.labels[0]!r}; classify needs rows of two "
-            "labels or more"
+            f"{rows.source}: every label in {column!r} is {rows.labels[0]!r}; classify needs rows of two labels or more"
         )
     numbers = [_number(label) for label in counts]
     values = [number for number in numbers if number is not None]
@@ -242,9 +237,7 @@ def label_set(rows: LabelledRows) -> tuple[str, ...]:
             "column with "
             "the labels? Name another: --label COLUMN"
         )
-    return tuple(
-        sorted(counts, key=lambda label: (_number(label) or 0.0, label) if all_numbers else (0.0, label))
-    )
+    return tuple(sorted(counts, key=lambda label: (_number(label) or 0.0, label) if all_numbers else (0.0, label)))
 
 
 def _number(label: str) -> float | None:

@@ -150,9 +150,7 @@ def _csv_problem(error: csv.Error) -> str:
             f"a field longer than {csv.field_size_limit():,} characters; close its quotes, or give texts of "
             "that length as JSON lines"
         )
-    return (
-        f'not valid CSV ({error}); quote fields as in "a ""word"", b", or use .tsv, where quotes mean nothing'
-    )
+    return f'not valid CSV ({error}); quote fields as in "a ""word"", b", or use .tsv, where quotes mean nothing'
 
 
 def _tsv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
@@ -174,8 +172,7 @@ def _json_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
         except (ValueError, RecursionError) as error:
             problem = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             raise InputError(
-                f"{name}, line {number}: not JSON ({problem}); give one object a line, as in "
-                '{"text": "It works."}'
+                f'{name}, line {number}: not JSON ({problem}); give one object a line, as in {{"text": "It works."}}'
             ) from None
         if isinstance(value, str):
             value = {"text": value}
@@ -318,8 +315,7 @@ def _cells(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
         if record.keys() - set(header):
             new = sorted(record.keys() - set(header))[0]
             raise OutputError(
-                f"record {number} has the field {new!r}, which the first has not, so it has no column; "
-                "write .jsonl"
+                f"record {number} has the field {new!r}, which the first has not, so it has no column; write .jsonl"
             )
         yield [_cell(record.get(key)) for key in header]
 
@@ -349,9 +345,7 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
         table = pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         problem = str(error).splitlines()[0]
-        raise OutputError(
-            f"a column holds values of several types ({problem}), so not Parquet; write .jsonl"
-        ) from None
+        raise OutputError(f"a column holds values of several types ({problem}), so not Parquet; write .jsonl") from None
     pq.write_table(table, file)
     return int(table.num_rows)
 

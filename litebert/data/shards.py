@@ -210,13 +210,16 @@ class TokenCorpus:
 def open_corpus(path: str | Path, *, verify: bool = False) -> TokenCorpus:
     """Open a folder that `litebert prepare` wrote.
 
-    The size of every shard file is checked always, its SHA-256 too if `verify`. Raises DataFolderError.
+    The size of every shard file is checked always; with `verify` the SHA-256 of every file too. Raises
+    DataFolderError.
     """
     path = Path(path)
     index = read_index(path)
     try:
         for file, size, digest in _expected_files(index):
             _check_file(path / file, size, digest if verify else None)
+        for file, digest in index["sha256"].items() if verify else ():
+            _check_file(path / file, None, digest)
         return TokenCorpus(path, index)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataFolderError(f"{path / INDEX_NAME} is damaged ({error!r}): prepare the text again") from error
@@ -254,10 +257,10 @@ def _expected_files(index: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
                 yield file, size, entry["sha256"][file.rsplit(".", 1)[1]]
 
 
-def _check_file(path: Path, size: int, digest: str | None) -> None:
+def _check_file(path: Path, size: int | None, digest: str | None) -> None:
     try:
         found = path.stat().st_size
-        if found != size:
+        if size is not None and found != size:
             raise DataFolderError(f"{path} has {found} bytes where {size} were written: prepare the text again")
         if digest is not None and sha256(path) != digest:
             raise DataFolderError(f"{path} is damaged, its SHA-256 is not the one noted: prepare the text again")

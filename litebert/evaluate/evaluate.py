@@ -79,9 +79,7 @@ class ClassifyEvaluator:
 
     def __call__(self, model: AlbertWithHeads) -> Metrics:
         """Return the metrics, the primary one among them."""
-        return classification_metrics(
-            self.gold, classify_logits(model, self.examples, precision=self.precision)
-        )
+        return classification_metrics(self.gold, classify_logits(model, self.examples, precision=self.precision))
 
 
 def model_tokenizer(folder: Path) -> Tokenizer:

@@ -41,9 +41,7 @@ def classification_metrics(gold: Ints, logits: Floats) -> Metrics:
         "predicted_labels": float(len(set(predicted.tolist()))),
     }
     if classes == 2:
-        second = precision_recall_fscore_support(
-            gold, predicted, labels=[1], average="macro", zero_division=0.0
-        )
+        second = precision_recall_fscore_support(gold, predicted, labels=[1], average="macro", zero_division=0.0)
         metrics |= {"precision": float(second[0]), "recall": float(second[1]), "f1": float(second[2])}
     return metrics
 

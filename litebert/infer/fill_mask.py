@@ -14,12 +14,10 @@ from litebert.data.examples import Examples, ExamplesBuilder, SequenceBatch, who
 from litebert.evaluate.evaluate import MAX_TOKENS, Precision, to_packed
 from litebert.infer.answers import Candidate, Completion
 from litebert.model.heads import AlbertWithHeads
+from litebert.text.alignment import WORD_MARK
 from litebert.text.tokenizer import Tokenizer
 
 MASK = "[MASK]"
-
-WORD_MARK = "▁"
-"""sentencepiece's mark at the beginning of a word."""
 
 TOP = 5
 """Candidates of a mask."""
@@ -139,9 +137,7 @@ def _run(
         with precision():
             hidden = model.encode(packed)  # (T, H)
             if keys:
-                logits = model.heads["masked_lm"](
-                    hidden[torch.tensor(tokens, device=device)]
-                ).float()  # (M, V)
+                logits = model.heads["masked_lm"](hidden[torch.tensor(tokens, device=device)]).float()  # (M, V)
                 candidates |= zip(keys, _likeliest(logits, tokenizer, top), strict=True)
             if "sentence_order" in model.heads:
                 scores = model.heads["sentence_order"](model.pooled(hidden, packed)).float()  # (S, 2)

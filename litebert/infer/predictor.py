@@ -129,9 +129,7 @@ class Predictor:
                 )
         texts, pairs = [row.text for row in inputs], [row.text_pair for row in inputs]
         return list(
-            complete(
-                self.model, self.tokenizer, texts, pairs, max_length=self.length, precision=self._precision
-            )
+            complete(self.model, self.tokenizer, texts, pairs, max_length=self.length, precision=self._precision)
         )
 
 
@@ -165,8 +163,7 @@ def load(
     tokenizer = model_tokenizer(folder)
     if not {"classify", "masked_lm"} & set(loaded.model.heads):
         raise ModelFolderError(
-            f"{folder} holds an encoder that answers nothing by itself; give it a task: litebert finetune "
-            "classify"
+            f"{folder} holds an encoder that answers nothing by itself; give it a task: litebert finetune classify"
         )
     return Predictor(
         loaded.model, tokenizer, extra=loaded.extra, device=device, precision=precision, max_tokens=max_tokens

@@ -4,9 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 _POLYNOMIAL = 0x82F63B78
-_PIECE = 4096
-"""Bytes of a piece; the pieces of a buffer are advanced side by side."""
-
 Words = NDArray[np.uint32]
 
 
@@ -18,15 +15,16 @@ def crc32c(data: bytes | memoryview) -> int:
     """
     table = _table()
     whole = np.frombuffer(data, np.uint8)
+    size = min(4096, 1 << (len(whole).bit_length() + 1) // 2)
     # Zero bytes in front do not move a zero register, so that the buffer may be filled up on the left.
-    pieces = 1 << max(0, -(-len(whole) // _PIECE) - 1).bit_length()
-    padded = np.zeros(pieces * _PIECE, np.uint8)
+    pieces = 1 << max(0, -(-len(whole) // size) - 1).bit_length()
+    padded = np.zeros(pieces * size, np.uint8)
     padded[len(padded) - len(whole) :] = whole
-    columns = np.ascontiguousarray(padded.reshape(pieces, _PIECE).T)
+    columns = np.ascontiguousarray(padded.reshape(pieces, size).T)
     register = np.zeros(pieces, np.uint32)
     for column in columns:
         register = table[(register ^ column) & 0xFF] ^ (register >> 8)
-    step = _power(_zero_byte(table), _PIECE)
+    step = _power(_zero_byte(table), size)
     while len(register) > 1:
         register = _apply(step, register[0::2]) ^ register[1::2]
         step = _apply(step, step)
@@ -51,7 +49,8 @@ def _table() -> Words:
 def _zero_byte(table: Words) -> Words:
     """Return the effect of one zero byte on a register, as the images of its 32 bits."""
     bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    return table[bits & 0xFF] ^ (bits >> 8)
+    image: Words = table[bits & 0xFF] ^ (bits >> 8)
+    return image
 
 
 def _apply(matrix: Words, registers: Words) -> Words:

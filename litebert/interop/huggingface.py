@@ -216,9 +216,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
     except (SafetensorError, OSError) as error:
-        raise ModelFolderError(
-            f"{path} is damaged or cut short ({error}): copy or download it again"
-        ) from error
+        raise ModelFolderError(f"{path} is damaged or cut short ({error}): copy or download it again") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -119,9 +119,7 @@ def from_outside(tensors: Mapping[str, Tensor], config: AlbertConfig, side: Side
         if outside in tensors:
             tensor = tensors[outside]
             parts.setdefault(name.ours, []).append(tensor.T if _turned(name, side) else tensor)
-    return {
-        ours: torch.cat(list_) if len(list_) > 1 else list_[0] for ours, list_ in parts.items() if whole[ours]
-    }
+    return {ours: torch.cat(list_) if len(list_) > 1 else list_[0] for ours, list_ in parts.items() if whole[ours]}
 
 
 def missing_outside(ours: Iterable[str], config: AlbertConfig, side: Side) -> list[str]:

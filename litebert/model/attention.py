@@ -138,13 +138,9 @@ def _attend_varlen(qkv: Tensor, layout: Layout, heads: int, angles: Angles | Non
     from torch.nn.attention.varlen import varlen_attn
 
     if dropout:
-        raise ConfigError(
-            "attention 'varlen' has no dropout: set attention_probs_dropout_prob 0 or use 'fused'"
-        )
+        raise ConfigError("attention 'varlen' has no dropout: set attention_probs_dropout_prob 0 or use 'fused'")
     if qkv.dtype not in (torch.bfloat16, torch.float16):
-        raise ConfigError(
-            f"attention 'varlen' does not compute in {qkv.dtype}: use precision bf16 or 'fused'"
-        )
+        raise ConfigError(f"attention 'varlen' does not compute in {qkv.dtype}: use precision bf16 or 'fused'")
     cu, longest = layout.cu_seqlens, layout.max_length
     assert cu is not None
     # The kernel leaves unused slots as they come from memory, in both directions: there they become zeros.

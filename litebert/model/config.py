@@ -155,25 +155,26 @@ def _check_choices(config: AlbertConfig) -> None:
         if value not in allowed:
             raise ConfigError(f"{name} {value!r} is unknown: use one of {', '.join(allowed)}")
     if config.problem_type is not None and config.problem_type not in PROBLEM_TYPES:
-        raise ConfigError(
-            f"problem_type {config.problem_type!r} is unknown: use one of {', '.join(PROBLEM_TYPES)}"
-        )
+        raise ConfigError(f"problem_type {config.problem_type!r} is unknown: use one of {', '.join(PROBLEM_TYPES)}")
     for part in ("hidden", "attention_probs", "embedding", "classifier"):
         value = getattr(config, f"{part}_dropout_prob")
-        if not 0.0 <= value <= 1.0:
+        if not _is_number(value) or not 0.0 <= value <= 1.0:
             raise ConfigError(f"{part}_dropout_prob {value!r} is no probability: give a number from 0 to 1")
     for name in ("initializer_range", "layer_norm_eps"):
-        if not getattr(config, name) > 0.0:
-            raise ConfigError(
-                f"{name} {getattr(config, name)!r} is not above 0: give a small positive number"
-            )
+        value = getattr(config, name)
+        if not _is_number(value) or not 0.0 < value < float("inf"):
+            raise ConfigError(f"{name} {value!r} is no size of numbers: give a small one above 0")
     if config.position == "rotary" and config.head_size % 2:
         raise ConfigError(
             f"position 'rotary' turns pairs of numbers, but a head is {config.head_size} wide: "
             "choose hidden_size and num_attention_heads so that it is even"
         )
-    if not config.labels:
-        raise ConfigError("labels is empty: a task needs at least one label")
+    if not config.labels or not all(isinstance(label, str) for label in config.labels):
+        raise ConfigError(f"labels {config.labels!r} name no classes: give at least one, each as text")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -113,14 +113,10 @@ class Attention(nn.Module):
         """Attend within sequences; the probabilities are appended to `attentions` where that is a list."""
         x = self.norm(hidden) if self.pre_norm else hidden  # (T, H)
         qkv = _linear(self.qkv, x, delta, "qkv")  # (T, 3H)
-        out, probabilities = attend(
-            qkv, layout, self.heads, angles, self.probs_dropout if self.training else 0.0
-        )
+        out, probabilities = attend(qkv, layout, self.heads, angles, self.probs_dropout if self.training else 0.0)
         if attentions is not None:
             if probabilities is None:
-                raise ConfigError(
-                    f"attention {layout.kernel!r} keeps no probabilities: use 'padded' to see them"
-                )
+                raise ConfigError(f"attention {layout.kernel!r} keeps no probabilities: use 'padded' to see them")
             attentions.append(probabilities)
         out = self.dropout(_linear(self.dense, out, delta, "dense"))
         return hidden + out if self.pre_norm else self.norm(hidden + out)  # type: ignore[no-any-return]
@@ -164,29 +160,22 @@ class Encoder(nn.Module):
         self.projection = nn.Linear(config.embedding_size, config.hidden_size)
         self.attention = nn.ModuleList(Attention(config) for _ in range(self.plan.num_attention_blocks))
         self.ffn = nn.ModuleList(FeedForward(config) for _ in range(self.plan.num_ffn_blocks))
-        self.norm = (
-            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-            if config.block == "pre_norm"
-            else None
-        )
-        self.deltas = (
-            nn.ModuleList(_deltas(config) for _ in self.plan.attention) if self.plan.delta_rank else None
-        )
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if config.block == "pre_norm" else None
+        self.deltas = nn.ModuleList(_deltas(config) for _ in self.plan.attention) if self.plan.delta_rank else None
 
-    def forward(
-        self, embedded: Tensor, position_ids: Tensor, layout: Layout, trace: Trace | None = None
-    ) -> Tensor:
+    def forward(self, embedded: Tensor, position_ids: Tensor, layout: Layout, trace: Trace | None = None) -> Tensor:
         """(T, E) -> (T, H) through all layers."""
-        hidden = self.projection(embedded)  # (T, H)
+        hidden: Tensor = self.projection(embedded)  # (T, H)
         angles = rotary_angles(position_ids, self.head_size, layout) if self.rotary else None
         for index in range(len(self.plan.attention)):
             if trace is not None:
                 trace.hidden_states.append(hidden)
-            if self.activation_checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(self.layer, index, hidden, layout, angles, trace, use_reentrant=False)
+            if self.activation_checkpointing and trace is None and torch.is_grad_enabled():
+                hidden = checkpoint(self.layer, index, hidden, layout, angles, use_reentrant=False)
             else:
                 hidden = self.layer(index, hidden, layout, angles, trace)
-        hidden = hidden if self.norm is None else self.norm(hidden)
+        if self.norm is not None:
+            hidden = self.norm(hidden)
         if trace is not None:
             trace.hidden_states.append(hidden)
         return hidden
@@ -240,14 +229,24 @@ class Albert(nn.Module):
         return self.encoder(embedded, packed.position_ids, layout, trace)  # type: ignore[no-any-return]
 
     def dense(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, position_ids: Tensor
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        position_ids: Tensor,
+        *,
+        inputs_embeds: Tensor | None = None,
+        trace: Trace | None = None,
     ) -> Tensor:
-        """Encode a padded batch in place, all arguments (B, L) -> (B, L, H): no gathers, for exports."""
+        """Encode a padded batch as it lies, ids and masks (B, L) -> (B, L, H): no gathers, for exports.
+
+        `inputs_embeds` is (B, L, E). What comes out at padding means nothing.
+        """
         rows, length = input_ids.shape
-        embedded = self.embedding(
-            input_ids.flatten(), position_ids.flatten(), token_type_ids.flatten()
-        )  # (B * L, E)
-        hidden = self.encoder(embedded, position_ids.flatten(), dense_layout(attention_mask))  # (B * L, H)
+        flat = None if inputs_embeds is None else inputs_embeds.flatten(0, 1)  # (B * L, E)
+        positions = position_ids.flatten()  # (B * L,)
+        embedded = self.embedding(input_ids.flatten(), positions, token_type_ids.flatten(), flat)  # (B * L, E)
+        hidden = self.encoder(embedded, positions, dense_layout(attention_mask), trace)  # (B * L, H)
         return hidden.view(rows, length, -1)  # type: ignore[no-any-return]
 
     def pooled(self, hidden: Tensor, packed: Packed) -> Tensor:

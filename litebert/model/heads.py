@@ -137,10 +137,6 @@ def initialize(module: nn.Module, config: AlbertConfig, generator: torch.Generat
             nn.init.zeros_(parameter)
             continue
         std = config.initializer_range
-        if (
-            config.block == "pre_norm"
-            and owner.rpartition(".")[2] in ("dense", "output")
-            and "encoder" in owner
-        ):
+        if config.block == "pre_norm" and owner.rpartition(".")[2] in ("dense", "output") and "encoder" in owner:
             std /= (2 * layers) ** 0.5
         nn.init.trunc_normal_(parameter, 0.0, std, -2 * std, 2 * std, generator=generator)

@@ -65,9 +65,7 @@ def pack(
     return packed, index
 
 
-def pack_lists(
-    input_ids: Sequence[Sequence[int]], token_type_ids: Sequence[Sequence[int]] | None = None
-) -> Packed:
+def pack_lists(input_ids: Sequence[Sequence[int]], token_type_ids: Sequence[Sequence[int]] | None = None) -> Packed:
     """Pack sequences of ids, each with its segments (0 unless given); max_length is the longest one."""
     if token_type_ids is None:
         token_type_ids = [[0] * len(ids) for ids in input_ids]

@@ -99,8 +99,7 @@ class Plan:
                 f"FLOPs a token at length {self.length}: {f.forward / 1e6:.1f}M forward, {f.train / 1e6:.1f}M to train",
                 f"  forward: linear maps {f.linear / 1e6:.1f}M, attention {f.attention / 1e6:.1f}M, "
                 f"heads {f.heads / 1e6:.1f}M",
-                f"memory to train, {self.batch_size} x {self.length} tokens, {self.precision}{again}: "
-                f"{_size(m.total)}",
+                f"memory to train, {self.batch_size} x {self.length} tokens, {self.precision}{again}: {_size(m.total)}",
                 f"  weights {_size(m.weights)}, gradients {_size(m.gradients)}, optimizer {_size(m.optimizer)}, "
                 f"activations about {_size(m.activations)}",
             )
@@ -178,10 +177,11 @@ def _activations(
 
     A layer keeps, a token: the block's input, query, key and value in two layouts, the attention's result, two
     sums before and two results of the norms (H each), the feed-forward block's inside before and after the
-    activation (F each), the probabilities in fp32 and as used (N x L each); dropouts keep their masks.
+    activation (F each), the probabilities (N x L) in fp32 and, where that is another, in the precision of the
+    products; dropouts keep their masks.
     """
     hidden, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
-    probabilities = heads * length * (4 + width + (config.attention_probs_dropout_prob > 0))
+    probabilities = heads * length * (4 + (width < 4) * width + (config.attention_probs_dropout_prob > 0) * width)
     masks = 2 * hidden * (config.hidden_dropout_prob > 0)
     layer = width * (12 * hidden + 2 * inner) + probabilities + masks
     layers = len(config.sharing_plan.attention)

@@ -30,7 +30,7 @@ class SharingPlan(NamedTuple):
 
 def parse_sharing(sharing: str) -> tuple[str, int]:
     """Split a plan's name into its kind and its number (0 for a kind without one); raises ConfigError."""
-    kind, equals, number = sharing.partition("=")
+    kind, equals, number = str(sharing).partition("=")
     if kind in ("all", "attention", "ffn", "none") and not equals:
         return kind, 0
     if kind in ("groups", "cycle", "deltas") and number.isascii() and number.isdigit() and int(number) > 0:
@@ -53,9 +53,7 @@ def sharing_plan(sharing: str, num_hidden_layers: int, inner_group_num: int = 1)
             f"sharing 'groups={number}' does not divide {num_hidden_layers} layers: take a divisor of their number"
         )
     if kind == "cycle" and number > num_hidden_layers:
-        raise ConfigError(
-            f"sharing 'cycle={number}' is longer than the {num_hidden_layers} layers: take at most that"
-        )
+        raise ConfigError(f"sharing 'cycle={number}' is longer than the {num_hidden_layers} layers: take at most that")
     attention, ffn = {
         "all": (shared, shared),
         "attention": (shared, own),

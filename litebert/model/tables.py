@@ -24,21 +24,33 @@ def _(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
     return gradient.new_empty(rows, gradient.shape[-1])
 
 
-class _LookUp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, ids: Tensor) -> Tensor:
-        ctx.save_for_backward(ids)
-        ctx.rows = table.shape[0]
-        return F.embedding(ids, table)
+@torch.library.custom_op("litebert::table_rows", mutates_args=())
+def table_rows(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows of a table (V, E) by ids (T,) -> (T, E)."""
+    return F.embedding(ids, table)
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (ids,) = ctx.saved_tensors
-        return table_gradient(gradients[0], ids, ctx.rows), None
+
+@table_rows.register_fake
+def _(table: Tensor, ids: Tensor) -> Tensor:
+    return table.new_empty(*ids.shape, table.shape[1])
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    table, ids = inputs
+    ctx.save_for_backward(ids)
+    ctx.rows = table.shape[0]
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    (ids,) = ctx.saved_tensors
+    return table_gradient(gradient, ids, ctx.rows), None
+
+
+table_rows.register_autograd(_backward, setup_context=_keep)
 
 
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
     """Rows of a table (V, E) by ids (T,) -> (T, E)."""
     if torch.is_grad_enabled() and table.requires_grad:
-        return _LookUp.apply(table, ids)  # type: ignore[no-untyped-call, no-any-return]
-    return F.embedding(ids, table)
+        return table_rows(table, ids)
+    return F.embedding(ids, table)  # exports see torch's own operator

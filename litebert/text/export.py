@@ -1,12 +1,14 @@
 """The tokenizer in the formats of Hugging Face: `tokenizer.json` for `tokenizers`, its config for `transformers`.
 
-Both give our ids and segment ids, special pieces included, with three exceptions that the format cannot express:
+Both give our ids and segment ids, special pieces included, but for what the format cannot express:
 
 - Where two segmentations of a word are equally good to the precision of 32 bits, sentencepiece takes the first
   that it finds, while `tokenizers` counts with 64 bits.
 - A special piece that is spelled out in a text ("[SEP]") is text for us and becomes that piece there.
 - The split of digits and commas (see `unigram`) is expressed by making the pieces to be split too improbable ever
   to be chosen. What stands before the comma is then segmented within its word instead of by itself.
+- A text that begins with a control character gets no mark before its first word.
+- Where accents are kept, several combining characters on one letter are put into Unicode's canonical order.
 
 `benchmarks/tokenizer.py` measures how often real text is affected. The class `AlbertTokenizer` of `transformers`
 is not named in the config, since it builds the normalization anew and reads `` and '' as a double quote, as the
@@ -98,9 +100,12 @@ def _normalizers(normalization: Normalization, normalizer: str, charsmap: bytes)
     steps: list[normalizers.Normalizer] = [normalizers.Replace(Regex(f"[{_ranges(str.isspace)}]+"), " ")]
     if not normalization.keep_accents:
         combining = _ranges(lambda char: unicodedata.combining(char) > 0)
-        steps += [normalizers.NFKD(), normalizers.Replace(Regex(f"[{combining}]"), "")]
+        # A text whose first character is removed would get no word mark; one that begins with a space does.
+        steps += [normalizers.NFKD(), normalizers.Replace(Regex(f"^[{combining}]+"), " ")]
+        steps.append(normalizers.Replace(Regex(f"[{combining}]"), ""))
     if normalization.lower:
-        steps.append(normalizers.Lowercase())
+        # `Lowercase` takes characters one by one and would not know the form of sigma at the end of a word.
+        steps += [normalizers.Replace(Regex(r"(?<=\p{L})Σ(?!\p{L})"), "ς"), normalizers.Lowercase()]
     if "nfkc" in normalizer:
         steps.append(normalizers.NFC())  # `Precompiled` misses the rules that compose long sequences
     if charsmap:

@@ -175,6 +175,8 @@ def _exclaimed_ends(text: str, mark: int, after: int, found: str) -> bool:
 
 def _full_stop_ends(text: str, start: int, mark: int, after: int) -> bool:
     """The rule for a single full stop before a capital, a digit or an uncased letter."""
+    if mark > 7 and text[mark - 7 : mark].isalpha():
+        return True  # longer than any abbreviation we know
     before = text[max(start, mark - 13) : mark].split()
     if not before or len(before[-1]) > 12 or text[mark - 1] in _CLOSERS:
         return True

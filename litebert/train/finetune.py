@@ -6,11 +6,9 @@ OUT is a model folder. Beside the model's files it holds `training/`: `config.to
 
 import json
 import math
-import time
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,22 +16,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from litebert import config
-from litebert.console import Advance, log, progress
+from litebert.console import log
 from litebert.data.examples import Examples, Ints, SequenceBatch, encode_rows
 from litebert.data.labelled import Columns, LabelledRows, label_ids, label_set, read_labelled
 from litebert.errors import ConfigError
 from litebert.evaluate.evaluate import ClassifyEvaluator, head_logits, model_tokenizer, to_packed
 from litebert.evaluate.metrics import ClassifyMetric
 from litebert.files import new_folder, require_empty
-from litebert.interop.huggingface import read_config, read_model, save_model
+from litebert.interop.huggingface import SavedModel, read_config, read_model, save_model
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.text.tokenizer import Tokenizer
-from litebert.train.fit import Fit, Steps, fit, load_state, subset
+from litebert.train.fit import Fit, State, Steps, Watch, fit, load_state, subset
 from litebert.train.loop import Precision, autocast, choose_device
 from litebert.train.optimizers import OptimizerSettings
-from litebert.train.results import FinetuneReport, Reporter, SeedResult, plain, say_result
+from litebert.train.results import FinetuneReport, SeedResult, plain, say_result
 from litebert.train.schedules import ScheduleSettings
+from litebert.train.seeds import run_seeds
 
 RATES = ((256, 3e-4), (512, 1e-4), (1024, 2e-5))
 """Default learning rates: that of the first width at least the model's, 1e-5 beyond. Small models bear and
@@ -42,9 +41,6 @@ base on)."""
 
 FEW_STEPS, MOST_EPOCHS, EPOCHS = 300, 20, 3
 """Three epochs of a few hundred rows are a few dozen steps, too few to learn anything (Zhang et al. 2021)."""
-
-RESTART_FACTOR = 1 / 3
-"""After a collapse the second attempt has this share of the learning rate."""
 
 IMBALANCE = 4
 """A note is due where the most frequent label has this many times the rows of the rarest."""
@@ -106,6 +102,12 @@ class FinetuneSettings:
         if self.seed < 0:
             raise ConfigError(f"seed = {self.seed}: expected 0 or more")
 
+    def optimizer_settings(self, rate: float) -> OptimizerSettings:
+        """The optimizer at a learning rate; it forgets more slowly than in pre-training, as steps are few and noisy."""
+        return OptimizerSettings(
+            name=self.optimizer, learning_rate=rate, weight_decay=self.weight_decay, beta2=0.999, clip=self.clip
+        )
+
 
 def finetune_classify(
     *,
@@ -127,16 +129,19 @@ def finetune_classify(
     shape = read_config(model)
     tokenizer = model_tokenizer(Path(model))
     length = _length(settings, shape)
-    train_set, labels = _train_set(train, columns or Columns(), tokenizer, length)
+    train_set, labels = _train_set(train, columns or Columns(), tokenizer, length, settings.metric)
     dev_set = _dev_set(dev, train_set.rows.columns, labels, tokenizer, length)
     _note_overlap(train_set.rows, dev_set.rows)
     job = _Job(Path(model), shape, settings, labels, train_set, dev_set, choose_device(settings.device))
+    job.announce()
     with new_folder(out) as folder:
-        (folder / "training").mkdir()
-        resolved = {"model": str(model), "train": str(train), "dev": str(dev), "task": "classify"}
-        resolved |= {"columns": train_set.rows.columns._asdict()} | _resolved(job)
-        (folder / "training" / "config.toml").write_text(config.dump(resolved), encoding="utf-8")
-        results, best, state = job.run(folder / "training" / "metrics.jsonl")
+        record = folder / "training"
+        record.mkdir()
+        inputs = {"task": "classify", "model": str(model), "train": str(train), "dev": str(dev)}
+        resolved = config.dump(inputs | {"columns": train_set.rows.columns._asdict()} | job.resolved())
+        (record / "config.toml").write_text(resolved, encoding="utf-8")
+        seeds = range(settings.seed, settings.seed + settings.seeds)
+        results, best, state = run_seeds(job.fit, seeds, job.rate, settings.metric, record / "metrics.jsonl")
         report = FinetuneReport(
             model=out,
             labels=labels,
@@ -144,27 +149,30 @@ def finetune_classify(
             train_rows=len(subset(len(train_set.rows), settings.train_rows, settings.seed)),
             dev_rows=len(dev_set.rows),
             primary_metric=settings.metric,
-            majority=_majority(train_set.gold, dev_set.gold),
+            majority=float((dev_set.gold == np.bincount(train_set.gold).argmax()).mean()),
             results=tuple(results),
             best=best,
         )
-        trained = job.fresh_model(results[best].seed)
-        load_state(trained, state)
-        extra = {
-            "task": "classify",
-            "columns": train_set.rows.columns._asdict(),
-            "length": length,
-            "dev": plain(results[best].metrics),
-        }
-        # By way of a folder of its own: how a folder that exists is treated is the writer's business.
-        saved = save_model(trained, folder / "saved", tokenizer, extra)
-        for file in sorted((folder / "saved").iterdir()):
-            file.rename(folder / file.name)
-        (folder / "saved").rmdir()
-        text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
-        (folder / "training" / "report.json").write_text(text + "\n", encoding="utf-8")
+        (record / "report.json").write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        saved = _write_model(folder, job, results[best], state, tokenizer, length)
     say_result(report, saved.opens_in_transformers)
     return report
+
+
+def _write_model(
+    folder: Path, job: "_Job", result: SeedResult, state: State, tokenizer: Tokenizer, length: int
+) -> SavedModel:
+    """Write the files of the model beside its record; `extra` is what the predictor has to know of the training."""
+    model = job.fresh_model(result.seed)
+    load_state(model, state)
+    columns = job.train.rows.columns._asdict()
+    extra = {"task": "classify", "columns": columns, "length": length, "dev": plain(result.metrics)}
+    # By way of a folder of its own: what happens to one that exists already is the writer's business.
+    saved = save_model(model, folder / "saved", tokenizer, extra)
+    for file in sorted((folder / "saved").iterdir()):
+        file.rename(folder / file.name)
+    (folder / "saved").rmdir()
+    return saved
 
 
 @dataclass(frozen=True)
@@ -178,25 +186,21 @@ class _Set:
 
 
 def _train_set(
-    path: Path | str, columns: Columns, tokenizer: Tokenizer, length: int
+    path: Path | str, columns: Columns, tokenizer: Tokenizer, length: int, metric: str
 ) -> tuple[_Set, tuple[str, ...]]:
     rows = read_labelled(path, columns)
     labels = label_set(rows)
-    made = _Set(
-        rows, encode_rows(tokenizer, rows.texts, rows.pairs, length), np.array(label_ids(rows, labels))
-    )
+    if metric == "f1" and len(labels) != 2:
+        raise ConfigError(f"metric = 'f1' is for two labels, {path} has {len(labels)}; use macro_f1")
+    made = _Set(rows, encode_rows(tokenizer, rows.texts, rows.pairs, length), np.array(label_ids(rows, labels)))
     _describe(made, labels, length, "training", "each window is trained with the row's label")
     return made, labels
 
 
-def _dev_set(
-    path: Path | str, columns: Columns, labels: tuple[str, ...], tokenizer: Tokenizer, length: int
-) -> _Set:
+def _dev_set(path: Path | str, columns: Columns, labels: tuple[str, ...], tokenizer: Tokenizer, length: int) -> _Set:
     # The dev file has the columns of the training file, or at least columns of the usual names.
     rows = read_labelled(path, Columns(), columns)
-    made = _Set(
-        rows, encode_rows(tokenizer, rows.texts, rows.pairs, length), np.array(label_ids(rows, labels))
-    )
+    made = _Set(rows, encode_rows(tokenizer, rows.texts, rows.pairs, length), np.array(label_ids(rows, labels)))
     _describe(made, labels, length, "dev", "the answers of its windows are averaged")
     return made
 
@@ -232,16 +236,10 @@ def _note_overlap(train: LabelledRows, dev: LabelledRows) -> None:
         log(f"note: {same:,} of {len(dev):,} dev rows are training rows too; results on them say little")
 
 
-def _majority(train: Ints, dev: Ints) -> float:
-    return float((dev == np.bincount(train).argmax()).mean())
-
-
 def _length(settings: FinetuneSettings, shape: AlbertConfig) -> int:
     longest = shape.max_position_embeddings
     if settings.length is not None and settings.length > longest:
-        raise ConfigError(
-            f"length = {settings.length}: the model reads at most {longest} tokens; lower --length"
-        )
+        raise ConfigError(f"length = {settings.length}: the model reads at most {longest} tokens; lower --length")
     return settings.length or longest
 
 
@@ -276,106 +274,61 @@ class _Job:
     def rate(self) -> float:
         return self.settings.learning_rate or default_rate(self.shape.hidden_size)
 
-    def run(self, metrics_file: Path) -> tuple[list[SeedResult], int, dict[str, Tensor]]:
-        """Fine-tune once a seed; returns all results, the place of the best and its parameters."""
-        results: list[SeedResult] = []
-        best, best_fit = 0, None
-        seeds = range(self.settings.seed, self.settings.seed + self.settings.seeds)
-        steps = self._steps(seeds[0])
+    def announce(self) -> None:
+        """Say how it is going to be done."""
+        steps = self._steps()
         log(
             f"fine-tuning: learning rate {self.rate:g} (width {self.shape.hidden_size}), "
             f"{steps.total / steps.per_epoch:g} epochs of {steps.per_epoch:,} steps"
             + (", from random weights" if self.settings.from_scratch else "")
         )
-        with metrics_file.open("w", encoding="utf-8") as file, progress("fine-tuning") as advance:
-            for seed in seeds:
-                begin = time.monotonic()
-                done, problem = self._fit_restarting(seed, file, advance)
-                assert done.best is not None
-                results.append(
-                    SeedResult(
-                        seed=seed,
-                        learning_rate=done.rate,
-                        epoch=done.best.epoch,
-                        metrics=done.best.metrics,
-                        seconds=time.monotonic() - begin,
-                        problem=problem,
-                    )
-                )
-                if best_fit is None or done.score > best_fit.score:
-                    best, best_fit = len(results) - 1, done
-        assert best_fit is not None
-        return results, best, best_fit.state
 
-    def _fit_restarting(self, seed: int, file: IO[str], advance: Advance) -> tuple[Fit, str]:
-        """Fit, and once more at a lower rate if that goes wrong; the better of the two, and what is wrong
-        with it."""
-        first = self._fit(seed, self.rate, file, advance)
-        if not first.problem:
-            return first, ""
-        rate = self.rate * RESTART_FACTOR
-        log(
-            f"collapse with seed {seed} at learning rate {first.rate:g}: {first.problem}. "
-            f"Starting again at {rate:.3g}."
-        )
-        second = self._fit(seed, rate, file, advance)
-        chosen = max(first, second, key=lambda attempt: attempt.score)
-        if chosen.best is None:
-            raise ConfigError(
-                f"learning_rate = {self.rate:g}: training diverged, and at {rate:.3g} again "
-                f"({second.problem}); "
-                "give a lower --learning-rate"
-            )
-        if second.problem:
-            log(f"warning: the second attempt went wrong too ({second.problem}); this model is of little use")
-        return chosen, f"restarted: {first.problem}" if not second.problem else second.problem
+    def resolved(self) -> dict[str, Any]:
+        """The settings with everything chosen filled in."""
+        steps = self._steps()
+        return asdict(self.settings) | {
+            "epochs": steps.total / steps.per_epoch,
+            "evaluate_every": steps.evaluate_every / steps.per_epoch,
+            "learning_rate": self.rate,
+            "length": _length(self.settings, self.shape),
+        }
 
-    def _fit(self, seed: int, rate: float, file: IO[str], advance: Advance) -> Fit:
+    def fit(self, seed: int, rate: float, watch: Watch) -> Fit:
+        """Fine-tune once."""
         settings = self.settings
-        model = self.fresh_model(seed).to(self.device)
-        rows = subset(len(self.train.rows), settings.train_rows, seed)
-        examples, gold = self._chosen(rows)
+        examples, gold = self._chosen(seed)
         target = torch.from_numpy(gold)
 
         def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
-            with self._precision():
+            with autocast(settings.precision, self.device):
                 logits = head_logits(model, to_packed(batch, self.device))  # (S, C)
             right = target[examples.rows[batch.sequences]].to(self.device)  # (S,)
             return F.cross_entropy(logits.float(), right, reduction="sum")
 
         return fit(
-            model,
+            self.fresh_model(seed).to(self.device),
             examples,
             loss,
             ClassifyEvaluator(examples=self.dev.examples, gold=self.dev.gold, primary_metric=settings.metric),
             steps=plan_steps(len(examples), settings),
-            optimizer=OptimizerSettings(
-                name=settings.optimizer,
-                learning_rate=rate,
-                weight_decay=settings.weight_decay,
-                beta2=0.999,
-                clip=settings.clip,
-            ),
+            optimizer=settings.optimizer_settings(rate),
             schedule=ScheduleSettings(name="linear", warmup=settings.warmup),
             batch_size=settings.batch_size,
             max_tokens=settings.max_tokens,
             primary_metric=settings.metric,
             seed=seed,
             varied=len(set(self.dev.gold.tolist())) > 1,
-            watch=Reporter(seed, rate, settings.metric, file, advance),
+            watch=watch,
         )
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        return autocast(self.settings.precision, self.device)
-
-    def _chosen(self, rows: Ints) -> tuple[Examples, Ints]:
+    def _chosen(self, seed: int) -> tuple[Examples, Ints]:
+        rows = subset(len(self.train.rows), self.settings.train_rows, seed)
         if len(rows) == len(self.train.rows):
             return self.train.examples, self.train.gold
         return self.train.examples.select(rows), self.train.gold[rows]
 
-    def _steps(self, seed: int) -> Steps:
-        examples, _ = self._chosen(subset(len(self.train.rows), self.settings.train_rows, seed))
-        return plan_steps(len(examples), self.settings)
+    def _steps(self) -> Steps:
+        return plan_steps(len(self._chosen(self.settings.seed)[0]), self.settings)
 
     def fresh_model(self, seed: int) -> AlbertWithHeads:
         """The model before step 1: a function of the seed."""
@@ -385,14 +338,3 @@ class _Job:
             shape = AlbertConfig.from_dict(self.shape.to_dict() | overrides)
             return build_model(shape, ("classify",), generator=generator)
         return read_model(self.folder, ("classify",), overrides=overrides, generator=generator).model
-
-
-def _resolved(job: _Job) -> dict[str, Any]:
-    """The settings with everything chosen filled in."""
-    steps = job._steps(job.settings.seed)
-    return asdict(job.settings) | {
-        "epochs": steps.total / steps.per_epoch,
-        "evaluate_every": steps.evaluate_every / steps.per_epoch,
-        "learning_rate": job.rate,
-        "length": _length(job.settings, job.shape),
-    }

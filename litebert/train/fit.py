@@ -133,9 +133,7 @@ def fit(
                 result.problem = f"the loss is {value} at step {step + 1}"
                 return result
             if steps.evaluates(step + 1):
-                evaluation = Evaluation(
-                    step + 1, (step + 1) / steps.per_epoch, float(np.mean(since)), evaluate(model)
-                )
+                evaluation = Evaluation(step + 1, (step + 1) / steps.per_epoch, float(np.mean(since)), evaluate(model))
                 since.clear()
                 result.add(evaluation, model)
                 watch.evaluation(evaluation)

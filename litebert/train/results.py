@@ -71,15 +71,13 @@ class Reporter(Watch):
         metrics = evaluation.metrics
         names = dict.fromkeys((self.primary, "accuracy", "macro_f1", "loss"))
         shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
-        log(
-            f"seed {self.seed}, epoch {evaluation.epoch:.3g}: training loss {evaluation.loss:.4f}; dev "
-            f"{shown}"
-        )
+        log(f"seed {self.seed}, epoch {evaluation.epoch:.3g}: training loss {evaluation.loss:.4f}; dev {shown}")
         line = {"seed": self.seed, "learning_rate": self.rate} | evaluation._asdict()
         print(json.dumps(plain(line)), file=self.file, flush=True)
 
 
 def say_result(report: FinetuneReport, opens_elsewhere: bool) -> None:
+    """Say what came out, beside what is had by always giving one label."""
     best = report.results[report.best]
     name = report.primary_metric
     log(

@@ -1,5 +1,6 @@
 """Sequences: nothing is cut, windows overlap, and a packed batch is what a list of sequences would be."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def test_windows_cover_every_token(length: int, size: int, overlap: int) -> None
     assert made[0].start == 0
     assert made[-1].end == length
     assert all(window.end - window.start == min(size, length) for window in made)
-    for one, other in zip(made, made[1:], strict=False):
+    for one, other in itertools.pairwise(made):
         assert one.start < other.start <= one.end - min(overlap, size - 1)
 
 

@@ -60,7 +60,7 @@ def test_a_missing_column_names_those_there(present: str, wanted: Columns, messa
 
 
 def test_the_second_column_of_a_trained_pair_is_needed() -> None:
-    with pytest.raises(InputError, match="no column 'b'; .*--text-pair"):
+    with pytest.raises(InputError, match=r"no column 'b'; .*--text-pair"):
         find_columns(["a"], Columns(), "f", trained=Columns("a", "b"))
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -402,6 +403,22 @@ def test_bad_input_after_much_good_leaves_nothing(run: Run, texts: Path, tmp_pat
         with pytest.raises(InputError, match=r"z\.jsonl line 1"):
             run(tmp_path / "out", texts, tmp_path / "in", processes=processes, commit_bytes=1)
         assert left_behind(tmp_path) == ["in"]
+
+
+def test_what_a_user_may_have_meant_otherwise_is_said(run: Run, tmp_path: Path) -> None:
+    def warnings(content: str, **settings: object) -> str:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        (folder / "a.txt").write_text(content)
+        (folder / "b.md").touch()
+        return " ".join(run(folder / "out", folder, **settings).warnings)
+
+    paragraphs = "One sentence here.\n\nAnother one. And one.\n\nA third. It ends."
+    assert "1 files of other kinds were passed over: b.md" in warnings(paragraphs)
+    assert "say --documents file" in warnings(paragraphs)
+    assert "--documents" not in warnings(paragraphs, documents="blank-lines")
+    whole = warnings(paragraphs, documents="file")
+    assert "say --documents blank-lines" in whole
+    assert "nothing is held out: that takes two documents" in whole
 
 
 def test_settings_out_of_range_are_refused(run: Run, tokenizer: Path, texts: Path, tmp_path: Path) -> None:

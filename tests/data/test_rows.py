@@ -56,7 +56,7 @@ def test_numbers_are_those_of_lines_and_of_parquet_rows(tmp_path: Path) -> None:
 def test_quotes_mean_nothing_in_tsv(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_bytes('\ufefftext\tlabel\r\nit \'s " charming \t1\r\n"unclosed\t0\r\n\r\n'.encode())
-    assert fields(path) == [{"text": 'it \'s " charming ', "label": "1"}, {"text": '"unclosed', "label": "0"}]
+    assert fields(path) == [{"text": "it 's \" charming ", "label": "1"}, {"text": '"unclosed', "label": "0"}]
 
 
 def test_json_lines_may_be_objects_or_texts_and_ragged(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_json_lines_may_be_objects_or_texts_and_ragged(tmp_path: Path) -> None:
 
 def test_each_line_of_txt_is_a_text(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    path.write_text("one\n\ntwo, or \"three\"\n", encoding="utf-8")
+    path.write_text('one\n\ntwo, or "three"\n', encoding="utf-8")
     assert [row["text"] for row in fields(path)] == ["one", "", 'two, or "three"']
 
 

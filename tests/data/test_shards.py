@@ -160,10 +160,11 @@ def test_a_cut_or_missing_file_is_noticed_always(copy: Path, name: str) -> None:
         open_corpus(copy)
 
 
-def test_a_changed_byte_is_noticed_on_request(copy: Path) -> None:
-    file = copy / "train-00000.tokens"
+@pytest.mark.parametrize("name", ["train-00000.tokens", "held_out-00000.documents", "documents.parquet"])
+def test_a_changed_byte_is_noticed_on_request(copy: Path, name: str) -> None:
+    file = copy / name
     content = bytearray(file.read_bytes())
-    content[100] ^= 1
+    content[3] ^= 1
     file.write_bytes(content)
     open_corpus(copy)
     with pytest.raises(DataFolderError, match="SHA-256"):

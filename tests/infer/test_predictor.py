@@ -162,7 +162,7 @@ def test_evaluate(classifier: Path, tmp_path: Path) -> None:
 
 
 def test_only_a_task_can_be_evaluated(pretrained: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelFolderError, match="pre-trained model without a task.*finetune classify"):
+    with pytest.raises(ModelFolderError, match=r"pre-trained model without a task.*finetune classify"):
         evaluate_model(pretrained, tmp_path / "any.csv")
 
 

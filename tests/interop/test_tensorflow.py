@@ -1,7 +1,6 @@
 """The original's checkpoints: read without TensorFlow, computed to the same numbers, refused in one line if damaged."""
 
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,15 @@ from torch.testing import assert_close
 
 from litebert.errors import ModelFolderError
 from litebert.interop.convert import convert
-from litebert.interop.crc32c import crc32c, masked_crc32c
+from litebert.interop.crc32c import crc32c
 from litebert.interop.huggingface import load_model
 from litebert.interop.tensorflow import find_checkpoint, read_checkpoint, read_index
 from litebert.model.packed import pack, unpack
+from tests.bundle import write_checkpoint
 
 NAME = "model.ckpt-best"
 INDEX, DATA = f"{NAME}.index", f"{NAME}.data-00000-of-00001"
 KINDS = ("shared", "groups")
-MAGIC = 0xDB4775248B80FB57
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def test_the_original_code_computes_the_same(kind: str, golden: Path, tmp_path: 
     with np.load(folder / "expected.npz") as file:
         expected = {name: torch.from_numpy(file[name]) for name in file.files}
     ids, mask, segments = (expected[name].long() for name in ("input_ids", "attention_mask", "token_type_ids"))
-    real, (rows, length) = mask.bool(), ids.shape
+    real = mask.bool()
     assert not real.all(), "padding must be in use"
     assert segments.any(), "segments must be in use"
     packed, index = pack(ids, mask, segments)
@@ -45,20 +44,20 @@ def test_the_original_code_computes_the_same(kind: str, golden: Path, tmp_path: 
         embedded = model.albert.embedding(packed.input_ids, packed.position_ids, packed.token_type_ids)
         hidden = model.encode(packed)
         pooled = model.pooled(hidden, packed)
-        masked = unpack(hidden, index, rows, length).gather(
-            1, expected["masked_positions"].long()[..., None].expand(-1, -1, hidden.shape[1])
-        )
-        masked_lm = model.heads["masked_lm"](masked.flatten(0, 1)).log_softmax(-1)
+        rows, positions = torch.arange(len(ids))[:, None], expected["masked_positions"].long()
+        masked = unpack(hidden, index, *ids.shape)[rows, positions].flatten(0, 1)
+        masked_lm = model.heads["masked_lm"](masked).log_softmax(-1)
+        meant = real[rows, positions].flatten()  # the original also predicts at padding, where nothing is meant
         sentence_order = model.heads["sentence_order"](pooled).log_softmax(-1)
     found = {
         "embedding_output": (embedded, expected["embedding_output"][real]),
         "sequence_output": (hidden, expected["sequence_output"][real]),
         "pooled_output": (pooled, expected["pooled_output"]),
-        "mlm_log_probs": (masked_lm, expected["mlm_log_probs"]),
+        "mlm_log_probs": (masked_lm[meant], expected["mlm_log_probs"][meant]),
         "sop_log_probs": (sentence_order, expected["sop_log_probs"]),
     }
     for name, (ours, theirs) in found.items():
-        assert_close(ours, theirs, atol=1e-5, rtol=0.0, msg=lambda text, name=name: f"{name}: {text}")
+        assert_close(ours, theirs, atol=1e-5, rtol=0.0, msg=f"{name} is off by {(ours - theirs).abs().max():.1e}")
 
 
 def test_biases_are_not_zero_so_that_equal_numbers_mean_something(golden: Path) -> None:
@@ -92,7 +91,7 @@ def _slow_crc32c(data: bytes) -> int:
     return register ^ 0xFFFFFFFF
 
 
-# -- tables and tensors of other kinds, written here ---------------------------------------------------------------
+# -- tables and tensors of other kinds ----------------------------------------------------------------------------
 
 
 def test_several_blocks_shared_key_prefixes_and_other_types(tmp_path: Path) -> None:
@@ -128,64 +127,6 @@ def test_a_compressed_or_big_endian_index_is_refused(tmp_path: Path) -> None:
         read_index(write_checkpoint(tmp_path / "snappy", stored, compression=1))
     with pytest.raises(ModelFolderError, match="big-endian"):
         read_index(write_checkpoint(tmp_path / "big", stored, header=b"\x08\x01\x10\x01"))
-
-
-def write_checkpoint(
-    prefix: Path,
-    stored: dict[str, tuple[int, bytes, tuple[int, ...]]],
-    *,
-    blocks: int = 1,
-    compression: int = 0,
-    header: bytes = b"\x08\x01",
-    extra: bytes = b"",
-) -> Path:
-    """Write a checkpoint of {name: (type, bytes, shape)} by the formats' descriptions, keys divided into blocks."""
-    data, entries = b"", [(b"", header)]
-    for name, (dtype, content, shape) in sorted(stored.items()):
-        dims = b"".join(_message(2, b"\x08" + _varint(size)) for size in shape)
-        entry = b"\x08" + _varint(dtype) + _message(2, dims)
-        entry += b"\x20" + _varint(len(data)) + b"\x28" + _varint(len(content))
-        entries.append((name.encode(), entry + b"\x35" + struct.pack("<I", masked_crc32c(content)) + extra))
-        data += content
-    table, index = b"", []
-    for start in range(0, len(entries), per_block := -(-len(entries) // blocks)):
-        part = entries[start : start + per_block]
-        block = _block(part)
-        index.append((part[-1][0], _varint(len(table)) + _varint(len(block))))
-        table += _sealed(block, compression)
-    handles = b""
-    for block in (_block([]), _block(index)):
-        handles += _varint(len(table)) + _varint(len(block))
-        table += _sealed(block, 0)
-    prefix.with_name(f"{prefix.name}.index").write_bytes(table + handles.ljust(40, b"\0") + struct.pack("<Q", MAGIC))
-    prefix.with_name(f"{prefix.name}.data-00000-of-00001").write_bytes(data)
-    return prefix
-
-
-def _varint(value: int) -> bytes:
-    result = b""
-    while value > 0x7F:
-        result += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return result + bytes([value])
-
-
-def _message(field: int, content: bytes) -> bytes:
-    return bytes([field << 3 | 2]) + _varint(len(content)) + content
-
-
-def _block(records: list[tuple[bytes, bytes]]) -> bytes:
-    result, before = b"", b""
-    for key, value in records:
-        shared = next((i for i, (a, b) in enumerate(zip(key, before, strict=False)) if a != b), min(len(key), len(before)))
-        result += _varint(shared) + _varint(len(key) - shared) + _varint(len(value)) + key[shared:] + value
-        before = key
-    return result + struct.pack("<II", 0, 1)
-
-
-def _sealed(block: bytes, compression: int) -> bytes:
-    whole = block + bytes([compression])
-    return whole + struct.pack("<I", masked_crc32c(whole))
 
 
 # -- damage --------------------------------------------------------------------------------------------------------
@@ -235,13 +176,14 @@ def test_one_wrong_byte_among_the_numbers(place: int, checkpoint: Path, tmp_path
 def test_every_wrong_byte_in_the_index_is_found_or_harmless(checkpoint: Path) -> None:
     path = checkpoint.parent / INDEX
     whole, entries = path.read_bytes(), read_index(checkpoint)
-    for place in range(0, len(whole), 29):
+    for place in range(0, len(whole), 97):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         try:
-            assert read_index(checkpoint) == entries  # a byte that nothing reads: the footer's filling
+            found, message = read_index(checkpoint), ""
         except ModelFolderError as error:
-            assert INDEX in str(error)
-            assert "\n" not in str(error)
+            found, message = {}, str(error)
+        # Harmless: nothing reads the footer's filling.
+        assert found == entries or (INDEX in message and "\n" not in message)
 
 
 def test_junk_for_an_index(checkpoint: Path, tmp_path: Path) -> None:

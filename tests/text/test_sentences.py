@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from litebert.text import sentences as rules
 from litebert.text.sentences import split_sentences
 
 CASES = [
@@ -21,9 +22,7 @@ NASTY = ".!?… \n\r\t\"'”’()[]-—aAbBI1 Mr.U.S.e.g.。？؟\u2028\x1c\x85\
 texts = st.one_of(
     st.text(),
     st.text(alphabet=NASTY),
-    st.lists(st.sampled_from([*NASTY, ". ", '. " ', "Mr. ", "The ", "...", " . ", '?" ', "I said "])).map(
-        "".join
-    ),
+    st.lists(st.sampled_from([*NASTY, ". ", '. " ', "Mr. ", "The ", "...", " . ", '?" ', "I said "])).map("".join),
 )
 
 
@@ -64,6 +63,11 @@ def test_a_line_break_always_ends_a_sentence(lines: list[str]) -> None:
 def test_paragraphs_do_not_change_each_other(paragraphs: list[str]) -> None:
     apart = [sentence for paragraph in paragraphs for sentence in sentences(paragraph)]
     assert sentences("\n".join(paragraphs)) == apart
+
+
+def test_words_of_seven_letters_may_be_taken_for_words() -> None:
+    known = rules._BEFORE_NAMES | rules._BEFORE_NUMBERS | rules._EITHER
+    assert max(map(len, known)) < 7
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "\u2028 \t"])

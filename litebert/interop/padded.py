@@ -1,0 +1,215 @@
+"""The boundary to the Hugging Face world: padded tensors in, padded outputs out, their names of fields.
+
+Dimensions: B rows, L length, E embedding, H hidden, N heads, V vocabulary, C labels. Inside everything is packed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from litebert.errors import InputError
+from litebert.interop.huggingface import SavedModel, read_model, save_model
+from litebert.model.config import AlbertConfig
+from litebert.model.encoder import Trace
+from litebert.model.heads import AlbertWithHeads, build_model
+from litebert.model.packed import pack, unpack
+from litebert.text.tokenizer import Tokenizer
+
+
+@dataclass(kw_only=True)
+class AlbertOutput:
+    """What a model returns; fields that a class or a call does not fill are None."""
+
+    last_hidden_state: Tensor
+    """(B, L, H), zeros at padding"""
+    pooler_output: Tensor
+    """(B, H): the first real token of each row through the pooler"""
+    loss: Tensor | None = None
+    """(): where labels were given"""
+    logits: Tensor | None = None
+    """(B, L, V) of a masked language model, (B, C) of a classifier"""
+    prediction_logits: Tensor | None = None
+    """(B, L, V), AlbertForPreTraining"""
+    sop_logits: Tensor | None = None
+    """(B, 2), AlbertForPreTraining; class 0 = original order"""
+    hidden_states: tuple[Tensor, ...] | None = None
+    """(B, L, H) each: the projected embedding and every layer's output"""
+    attentions: tuple[Tensor, ...] | None = None
+    """(B, N, L, L) each"""
+
+
+class AlbertModel(nn.Module):
+    """The encoder with its pooler, for padded batches. Dropout acts in train(), as everywhere in torch."""
+
+    heads: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: AlbertConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.model = build_model(config, self.heads, generator=generator)
+
+    @property
+    def config(self) -> AlbertConfig:
+        """The model's config."""
+        return self.model.config
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **overrides: Any) -> Self:
+        """Load a model folder, ours or one of transformers, with config fields replaced; ready to answer.
+
+        A head that the folder lacks starts with random weights. Raises ModelFolderError, TokenizerError.
+        """
+        return cls.wrap(read_model(folder, cls.heads, overrides=overrides).model).eval()
+
+    @classmethod
+    def wrap(cls, model: AlbertWithHeads) -> Self:
+        """Put a packed model, which must have this class's heads, behind this boundary; weights are shared."""
+        padded = cls.__new__(cls)
+        nn.Module.__init__(padded)
+        padded.model = model
+        return padded
+
+    def save_pretrained(self, folder: str | Path, tokenizer: Tokenizer | None = None) -> SavedModel:
+        """Write a model folder; see `huggingface.save_model`."""
+        return save_model(self.model, folder, tokenizer)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> AlbertOutput:
+        """Encode ids (B, L) or word vectors (B, L, E); masks, segments and positions are (B, L).
+
+        Without them: no padding, segment 0, positions from 0. Raises InputError for what the model cannot take.
+        """
+        ids = _input_ids(self.config, input_ids, inputs_embeds)  # (B, L)
+        _check_range("token_type_ids", token_type_ids, self.config.type_vocab_size)
+        _check_range("position_ids", position_ids, self.config.max_position_embeddings)
+        mask = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()  # (B, L)
+        trace = (
+            Trace(attentions=[] if output_attentions else None) if output_hidden_states or output_attentions else None
+        )
+        packed, index = pack(ids, mask, token_type_ids, position_ids)
+        albert = self.model.albert
+        if output_attentions:  # in rows as they are given, so that probabilities have their columns
+            positions = torch.arange(ids.shape[1], device=ids.device) if position_ids is None else position_ids
+            segments = torch.zeros_like(ids) if token_type_ids is None else token_type_ids
+            positions, segments = positions.expand_as(ids), segments.expand_as(ids)
+            rows = albert.dense(ids, mask, segments, positions, inputs_embeds=inputs_embeds, trace=trace)
+            hidden = rows.flatten(0, 1)[index]  # (T, H)
+        else:
+            embeds = None if inputs_embeds is None else inputs_embeds.flatten(0, 1)[index]  # (T, E)
+            hidden = albert(packed, inputs_embeds=embeds, trace=trace)  # (T, H)
+
+        def rows_of(tokens: Tensor) -> Tensor:
+            tokens = tokens[index] if output_attentions else tokens
+            return unpack(tokens, index, *ids.shape)  # (B, L, H)
+
+        return AlbertOutput(
+            last_hidden_state=unpack(hidden, index, *ids.shape),
+            pooler_output=albert.pooled(hidden, packed),
+            hidden_states=tuple(map(rows_of, trace.hidden_states)) if trace and output_hidden_states else None,
+            attentions=tuple(trace.attentions) if trace and trace.attentions is not None else None,
+        )
+
+
+class AlbertForMaskedLM(AlbertModel):
+    """The masked language model: scores of every piece at every place."""
+
+    heads = ("masked_lm",)
+
+    def forward(self, *args: Any, labels: Tensor | None = None, **kwargs: Any) -> AlbertOutput:
+        """As AlbertModel; labels (B, L) are ids to be found, -100 where there is nothing to find."""
+        output = super().forward(*args, **kwargs)
+        output.logits = self.model.heads["masked_lm"](output.last_hidden_state)  # (B, L, V)
+        if labels is not None:
+            output.loss = F.cross_entropy(output.logits.flatten(0, 1).float(), labels.flatten())
+        return output
+
+
+class AlbertForPreTraining(AlbertModel):
+    """The masked language model and the sentence order."""
+
+    heads = ("masked_lm", "sentence_order")
+
+    def forward(
+        self,
+        *args: Any,
+        labels: Tensor | None = None,
+        sentence_order_label: Tensor | None = None,
+        **kwargs: Any,
+    ) -> AlbertOutput:
+        """As AlbertModel; labels (B, L) as in AlbertForMaskedLM, sentence_order_label (B,): 0 original, 1 swapped."""
+        output = super().forward(*args, **kwargs)
+        predictions: Tensor = self.model.heads["masked_lm"](output.last_hidden_state)  # (B, L, V)
+        order: Tensor = self.model.heads["sentence_order"](output.pooler_output)  # (B, 2)
+        output.prediction_logits, output.sop_logits = predictions, order
+        if labels is not None and sentence_order_label is not None:
+            output.loss = F.cross_entropy(predictions.flatten(0, 1).float(), labels.flatten()) + F.cross_entropy(
+                order.float(), sentence_order_label.flatten()
+            )
+        return output
+
+
+class AlbertForSequenceClassification(AlbertModel):
+    """A classifier (or a regression) of whole texts or pairs."""
+
+    heads = ("classify",)
+
+    def forward(self, *args: Any, labels: Tensor | None = None, **kwargs: Any) -> AlbertOutput:
+        """As AlbertModel; labels (B,) classes, (B, C) of 0 and 1 for several at once, or (B,) numbers to regress.
+
+        The config's problem_type decides; without one: one label is a regression, whole numbers are classes.
+        """
+        output = super().forward(*args, **kwargs)
+        logits: Tensor = self.model.heads["classify"](output.pooler_output)  # (B, C)
+        output.logits = logits
+        if labels is not None:
+            output.loss = _classification_loss(self.config, logits.float(), labels)
+        return output
+
+
+def _classification_loss(config: AlbertConfig, logits: Tensor, labels: Tensor) -> Tensor:
+    problem = config.problem_type
+    if problem is None:
+        single = "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+        problem = "regression" if config.num_labels == 1 else single
+    if problem == "regression":
+        return F.mse_loss(logits, labels.float().view_as(logits))
+    if problem == "multi_label_classification":
+        return F.binary_cross_entropy_with_logits(logits, labels.float())
+    return F.cross_entropy(logits, labels.flatten())
+
+
+def _input_ids(config: AlbertConfig, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+    """Check what comes in and return ids (B, L); zeros stand in where word vectors were given."""
+    if (input_ids is None) == (inputs_embeds is None):
+        raise InputError("give either input_ids or inputs_embeds, and not both")
+    if input_ids is None:
+        assert inputs_embeds is not None
+        input_ids = torch.zeros(inputs_embeds.shape[:2], dtype=torch.int64, device=inputs_embeds.device)
+    if input_ids.ndim != 2:
+        raise InputError(f"the ids have {input_ids.ndim} dimension(s), not (rows, length): add the missing one")
+    if input_ids.shape[1] > config.max_position_embeddings:
+        raise InputError(
+            f"{input_ids.shape[1]} tokens are more than the model's {config.max_position_embeddings} positions: "
+            "cut the text or take it in windows"
+        )
+    _check_range("input_ids", input_ids, config.vocab_size)
+    return input_ids
+
+
+def _check_range(name: str, values: Tensor | None, size: int) -> None:
+    if values is not None and values.numel() and not 0 <= int(values.min()) <= int(values.max()) < size:
+        raise InputError(
+            f"{name} goes from {int(values.min())} to {int(values.max())}, but the model knows 0 to {size - 1}: "
+            "use the model's own tokenizer"
+        )

@@ -1,0 +1,69 @@
+"""Several fine-tunings that differ in their seed, each with a second attempt if it goes wrong; the best is kept."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from litebert.console import log, progress
+from litebert.errors import ConfigError
+from litebert.train.fit import Fit, State, Watch
+from litebert.train.results import Reporter, SeedResult
+
+RESTART_FACTOR = 1 / 3
+"""After a collapse the second attempt has this share of the learning rate."""
+
+FitOnce = Callable[[int, float, Watch], Fit]
+"""Fine-tune with a seed at a learning rate."""
+
+
+def run_seeds(
+    fit_once: FitOnce, seeds: range, rate: float, primary_metric: str, metrics_file: Path
+) -> tuple[list[SeedResult], int, State]:
+    """Fine-tune once a seed; returns all results, the place of the best and its parameters.
+
+    Raises ConfigError where both attempts with a seed diverge.
+    """
+    results: list[SeedResult] = []
+    best, best_fit = 0, Fit(rate=rate, primary_metric=primary_metric)
+    with metrics_file.open("w", encoding="utf-8") as file, progress("fine-tuning") as advance:
+        for seed in seeds:
+            begin = time.monotonic()
+
+            def attempt(rate: float, seed: int = seed) -> Fit:
+                return fit_once(seed, rate, Reporter(seed, rate, primary_metric, file, advance))
+
+            done, problem = _restarting(attempt, seed, rate)
+            assert done.best is not None
+            results.append(
+                SeedResult(
+                    seed=seed,
+                    learning_rate=done.rate,
+                    epoch=done.best.epoch,
+                    metrics=done.best.metrics,
+                    seconds=time.monotonic() - begin,
+                    problem=problem,
+                )
+            )
+            if done.score > best_fit.score:
+                best, best_fit = len(results) - 1, done
+    return results, best, best_fit.state
+
+
+def _restarting(attempt: Callable[[float], Fit], seed: int, rate: float) -> tuple[Fit, str]:
+    """Fit, and once more at a lower rate if that goes wrong; returns the better one, and what is to be known of it."""
+    first = attempt(rate)
+    if not first.problem:
+        return first, ""
+    lower = rate * RESTART_FACTOR
+    log(f"collapse with seed {seed} at learning rate {rate:g}: {first.problem}. Starting again at {lower:.3g}.")
+    second = attempt(lower)
+    chosen = max(first, second, key=lambda fit: fit.score)
+    if chosen.best is None:
+        raise ConfigError(
+            f"learning_rate = {rate:g}: training diverged, and at {lower:.3g} again ({second.problem}); "
+            "give a lower --learning-rate"
+        )
+    if second.problem:
+        log(f"warning: the second attempt went wrong too ({second.problem}); this model is of little use")
+        return chosen, second.problem
+    return chosen, f"restarted: {first.problem}"

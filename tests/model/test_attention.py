@@ -1,0 +1,188 @@
+"""Every kernel equals plain attention over one sequence at a time; unused slots exist for no one."""
+
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from litebert.errors import ConfigError
+from litebert.model.attention import KERNELS, Layout, attend, dense_layout, packed_layout, rotary_angles, rotate
+from litebert.model.packed import Packed
+from tests.models import OWN_BLOCK, SEQUENCES, config_of, packed_batch, random_model, with_unused_slots
+
+HEADS, WIDTH = 4, 32
+BLOCKS = pytest.mark.parametrize("fields", [{}, OWN_BLOCK], ids=["post_norm", "pre_norm"])
+
+
+def one_at_a_time(qkv: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Attention by its definition, sequence by sequence and head by head: the slow one."""
+    size = WIDTH // HEADS
+    result = torch.zeros(len(qkv), WIDTH)
+    for start, end in zip(cu_seqlens[:-1].tolist(), cu_seqlens[1:].tolist(), strict=True):
+        for head in range(HEADS):
+            query, key, value = (
+                qkv[start:end, part * WIDTH + head * size : part * WIDTH + (head + 1) * size] for part in range(3)
+            )
+            weights = torch.softmax(query @ key.T / size**0.5, dim=-1)
+            result[start:end, head * size : (head + 1) * size] = weights @ value
+    return result
+
+
+@pytest.mark.parametrize("kernel", ["padded", "fused"])
+def test_kernels_equal_the_definition(kernel: str) -> None:
+    batch = packed_batch()
+    padded = with_unused_slots(batch, 40, 9, 16)
+    qkv = torch.randn(40, 3 * WIDTH, generator=torch.Generator().manual_seed(1))
+    found, _ = attend(qkv, packed_layout(padded.cu_seqlens, 40, 16, kernel), HEADS)
+    used = len(batch.input_ids)
+    assert_close(found[:used], one_at_a_time(qkv, batch.cu_seqlens)[:used], atol=1e-5, rtol=0)
+    assert found.isfinite().all()
+
+
+def test_full_rows_need_no_gathers() -> None:
+    cu_seqlens = torch.arange(4, dtype=torch.int32) * 5
+    qkv = torch.randn(15, 3 * WIDTH, generator=torch.Generator().manual_seed(1))
+    layout = packed_layout(cu_seqlens, 15, 5, "dense")
+    assert layout.slots is None
+    assert_close(attend(qkv, layout, HEADS)[0], one_at_a_time(qkv, cu_seqlens), atol=1e-5, rtol=0)
+    with pytest.raises(ConfigError, match="full rows"):
+        packed_layout(cu_seqlens, 16, 5, "dense")
+
+
+def test_masked_rows() -> None:
+    mask = torch.tensor([[True, True, True, False], [True, True, True, True]])
+    qkv = torch.randn(8, 3 * WIDTH, generator=torch.Generator().manual_seed(1))
+    found, _ = attend(qkv, dense_layout(mask), HEADS)
+    expected = one_at_a_time(qkv[mask.flatten()], torch.tensor([0, 3, 7]))
+    assert_close(found[mask.flatten()], expected, atol=1e-5, rtol=0)
+
+
+def test_probabilities_are_those_applied() -> None:
+    batch = packed_batch()
+    qkv = torch.randn(len(batch.input_ids), 3 * WIDTH, generator=torch.Generator().manual_seed(1))
+    layout = packed_layout(batch.cu_seqlens, len(qkv), batch.max_length)
+    _, probabilities = attend(qkv, layout, HEADS)
+    assert probabilities is not None
+    assert probabilities.shape == (4, HEADS, 12, 12)
+    assert_close(probabilities.sum(-1), torch.ones(4, HEADS, 12))
+    for row, ids in enumerate(SEQUENCES):
+        assert not probabilities[row, :, :, len(ids) :].any(), "padding is attended to"
+
+
+@BLOCKS
+def test_the_whole_model_by_every_kernel(fields: dict[str, str]) -> None:
+    model = random_model(config_of(**fields))
+    batch = packed_batch()
+    alone = [model.encode(packed_batch([ids])) for ids in SEQUENCES]
+    for kernel in ("padded", "fused"):
+        assert_close(model.encode(batch, attention=kernel), torch.cat(alone), atol=1e-5, rtol=1e-5)
+    assert_close(model.encode(packed_batch(SEQUENCES[:1]), attention="dense"), alone[0], atol=1e-5, rtol=1e-5)
+
+
+@BLOCKS
+@pytest.mark.parametrize("kernel", ["padded", "fused"])
+def test_unused_slots_influence_nothing(kernel: str, fields: dict[str, str]) -> None:
+    model = random_model(config_of(**fields)).train()  # without dropout
+    batch = packed_batch()
+    used = len(batch.input_ids)
+    gradients = []
+    for packed in (batch, with_unused_slots(batch, 50, 11, 16), with_unused_slots(batch, 33, 4, 12)):
+        model.zero_grad()
+        hidden = model.encode(packed, attention=kernel)
+        assert hidden.isfinite().all()
+        pooled = model.pooled(hidden, packed)
+        assert pooled.isfinite().all()
+        loss = model.heads["masked_lm"](hidden[:used]).logsumexp(-1).sum() + pooled[:4].square().sum()
+        loss.backward()
+        gradients.append([loss.detach(), hidden[:used].detach(), *(p.grad for p in model.albert.parameters())])
+    for found in gradients[1:]:
+        assert_close(found, gradients[0], atol=1e-4, rtol=1e-4)
+
+
+def test_nothing_is_read_across_sequences() -> None:
+    model = random_model(config_of(**OWN_BLOCK))
+    batch = packed_batch()
+    embeds = torch.randn(len(batch.input_ids), 12, generator=torch.Generator().manual_seed(1))
+    clean = model.albert(batch, inputs_embeds=embeds)
+    embeds[9:11] = float("nan")  # the second sequence
+    hidden = model.albert(batch, inputs_embeds=embeds)
+    assert hidden[9:11].isnan().all()
+    assert torch.equal(hidden[:9], clean[:9])
+    assert torch.equal(hidden[11:], clean[11:])
+
+
+def test_one_compilation_serves_every_batch() -> None:
+    from torch._dynamo.testing import CompileCounter
+
+    model = random_model(config_of(**OWN_BLOCK))
+    counter = CompileCounter()
+    compiled = torch.compile(lambda packed: model.pooled(model.encode(packed), packed), backend=counter, fullgraph=True)
+    for count in (4, 2, 3, 1):
+        packed = with_unused_slots(packed_batch(SEQUENCES[:count]), 48, 6, 12)
+        assert_close(compiled(packed), model.pooled(model.encode(packed), packed))
+    assert counter.frame_count == 1
+    torch._dynamo.reset()
+
+
+# -- rotary positions ----------------------------------------------------------------------------------------------
+
+
+def test_rotation_is_multiplication_by_a_complex_number() -> None:
+    positions = torch.tensor([0, 1, 5, 39])
+    x = torch.randn(4, 1, 8, generator=torch.Generator().manual_seed(1))
+    layout = Layout("varlen", 4, 1)
+    turned = rotate(x, rotary_angles(positions, 8, layout))
+    frequency = torch.tensor([10000.0 ** (-pair / 4) for pair in range(4)])
+    factor = torch.polar(torch.ones(4, 4), positions[:, None] * frequency)
+    expected = torch.complex(x[:, 0, :4], x[:, 0, 4:]) * factor
+    assert_close(turned[:, 0], torch.cat((expected.real, expected.imag), dim=-1), atol=1e-5, rtol=1e-5)
+    assert rotate(x, None) is x
+
+
+def test_angles_follow_their_tokens_into_every_layout() -> None:
+    batch = packed_batch()
+    flat = rotary_angles(batch.position_ids, 8, Layout("varlen", 4, 12))
+    layout = packed_layout(batch.cu_seqlens, len(batch.input_ids), 12)
+    padded = rotary_angles(batch.position_ids, 8, layout)
+    assert layout.places is not None
+    for one, other in zip(flat, padded, strict=True):
+        assert torch.equal(one[:, 0], other.flatten(0, 2)[layout.places])
+
+
+def test_rotary_positions_see_distances_alone() -> None:
+    model = random_model(config_of(**OWN_BLOCK))
+    batch = packed_batch()
+    moved = batch._replace(position_ids=batch.position_ids + 17)
+    assert_close(model.encode(moved), model.encode(batch), atol=1e-4, rtol=1e-4)
+    swapped = batch._replace(position_ids=batch.position_ids.flip(0))
+    assert not torch.allclose(model.encode(swapped), model.encode(batch), atol=1e-2)
+
+
+# -- refusals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kernel", "word"), [("varlen", "cpu"), ("flash", "padded"), ("dense", "full rows")])
+def test_kernels_that_do_not_suit(kernel: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=word) as error:
+        random_model(config_of()).encode(packed_batch(), attention=kernel)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.gpu
+@BLOCKS
+def test_varlen_on_cuda(fields: dict[str, str]) -> None:
+    model = random_model(config_of(**fields)).cuda().bfloat16()
+    batch = with_unused_slots(packed_batch(), 50, 11, 16)
+    cuda = Packed(*(part.cuda() for part in batch[:4]), 16)
+    found, expected = (model.encode(cuda, attention=kernel).float() for kernel in ("varlen", "padded"))
+    assert found.isfinite().all()
+    used = int(batch.cu_seqlens[-1])
+    assert_close(found[:used], expected[:used], atol=0.1, rtol=0.1)
+
+
+def test_every_kernel_is_described() -> None:
+    described: dict[str, str] = KERNELS
+    assert set(described) == {"padded", "fused", "dense", "varlen"}
+
+
