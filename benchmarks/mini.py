@@ -67,7 +67,9 @@ def curves(run: Path, unigram: float, path: Path) -> dict[str, float]:
     loss, accuracy = figure.subplots(1, 2)
     millions = [line["tokens"] / 1e6 for line in held_out]
     loss.axhline(unigram, color="0.6", linestyle=":", label=f"unigram entropy {unigram:.2f}")
-    loss.plot([line["tokens"] / 1e6 for line in train], [line["mlm_loss"] for line in train], color="0.8", label="train")
+    loss.plot(
+        [line["tokens"] / 1e6 for line in train], [line["mlm_loss"] for line in train], color="0.8", label="train"
+    )
     loss.plot(millions, [line["mlm_loss"] for line in held_out], marker="o", color="#2b6cb0", label="held-out")
     loss.set(xlabel="million tokens", ylabel="nats", title="Masked-token loss")
     accuracy.plot(millions, [line["mlm_accuracy"] for line in held_out], marker="o", label="masked tokens")

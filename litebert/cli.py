@@ -75,7 +75,7 @@ def tokenizer_train(
 
     require_empty(out)
     documents = (document.text for file in find_files(texts) for document in read_documents(file))
-    tokenizer = train_tokenizer(documents, out, vocab_size=vocab_size, lower=not cased)
+    tokenizer = train_tokenizer(documents, out, vocab_size=vocab_size, lower=not cased, keep_accents=cased)
     data = {"tokenizer": str(out), "vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint}
     return Answer(data=data, text=f"{tokenizer.vocab_size:,} pieces in {out}")
 
@@ -169,9 +169,7 @@ def plan(
     from litebert.model.config import preset as make
     from litebert.model.plan import plan as run
 
-    result = run(
-        make(preset), length=length, batch_size=batch_size, activation_checkpointing=activation_checkpointing
-    )
+    result = run(make(preset), length=length, batch_size=batch_size, activation_checkpointing=activation_checkpointing)
     return Answer(data={"preset": preset} | result.to_dict(), text=result.summary(preset))
 
 
@@ -470,9 +468,7 @@ def _fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def _settings(
-    cls: type[T], path: Path | None, flags: dict[str, Any], assignments: list[str] | None
-) -> T:
+def _settings(cls: type[T], path: Path | None, flags: dict[str, Any], assignments: list[str] | None) -> T:
     """Defaults < TOML < command line."""
     from litebert import config
 

@@ -50,16 +50,20 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file whole or not at all; its folder is made where there is none."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    new = not path.parent.exists()
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_text(text, encoding="utf-8")
             _sync(temporary)
             temporary.replace(path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            if new:
+                path.parent.rmdir()
+            raise
 
 
 def require_empty(path: Path, way_out: str = "choose another folder or remove this one") -> None:

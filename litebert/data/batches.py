@@ -52,9 +52,7 @@ class DataSettings:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size = {self.batch_size}: expected 1 or more")
         if not 1 <= self.micro_batches <= self.batch_size:
-            raise ConfigError(
-                f"micro_batches = {self.micro_batches}: expected 1 to batch_size ({self.batch_size})"
-            )
+            raise ConfigError(f"micro_batches = {self.micro_batches}: expected 1 to batch_size ({self.batch_size})")
         if self.workers < 0:
             raise ConfigError(f"workers = {self.workers}: expected 0 or more")
 
@@ -151,9 +149,7 @@ class WindowSource:
             for split, blocks in zip(self.splits, self._window_blocks(number), strict=True)
             if len(blocks.first)
         ]
-        samples = make_samples(
-            join_texts(texts), self.settings.pairs, self.special.cls_id, self.special.sep_id, rng
-        )
+        samples = make_samples(join_texts(texts), self.settings.pairs, self.special.cls_id, self.special.sep_id, rng)
         return samples, mask(samples, self.special.vocabulary, self.settings.masking, rng)
 
     def _window_blocks(self, number: int) -> list[Blocks]:

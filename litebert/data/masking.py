@@ -38,7 +38,9 @@ class MaskSettings:
         if self.longest < 1:
             raise ConfigError(f"masking.longest = {self.longest}: an n-gram has at least one word")
         if self.keep < 0 or self.replace < 0 or self.keep + self.replace > 1:
-            raise ConfigError(f"masking.keep = {self.keep}, replace = {self.replace}: expected shares, at most 1 together")
+            raise ConfigError(
+                f"masking.keep = {self.keep}, replace = {self.replace}: expected at most 1 together"
+            )
 
 
 class MaskVocabulary(NamedTuple):
@@ -57,9 +59,7 @@ class Masked(NamedTuple):
     targets: NDArray[np.int32]  # (M,) the ids that stood there
 
 
-def mask(
-    samples: Samples, vocabulary: MaskVocabulary, settings: MaskSettings, rng: np.random.Generator
-) -> Masked:
+def mask(samples: Samples, vocabulary: MaskVocabulary, settings: MaskSettings, rng: np.random.Generator) -> Masked:
     """Choose and hide tokens of all sequences."""
     positions = choose(samples, vocabulary.word_starts, settings, rng)
     targets = samples.input_ids[positions]
@@ -103,9 +103,7 @@ def _divide(segment: NDArray[np.bool_], longest: int, rng: np.random.Generator) 
     return np.flatnonzero(begins)
 
 
-def _choose_share(
-    group: NDArray[np.int64], groups: int, share: float, rng: np.random.Generator
-) -> NDArray[np.bool_]:
+def _choose_share(group: NDArray[np.int64], groups: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Choose `share` of the members of each group (ascending numbers), the rest of the division by chance."""
     counts = np.bincount(group, minlength=groups)
     wanted = np.floor(counts * share + rng.random(groups)).astype(np.int64)

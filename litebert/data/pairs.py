@@ -136,9 +136,7 @@ def join_texts(texts: list[Text]) -> Text:
     return Text(tokens, ends, first, document)
 
 
-def make_samples(
-    text: Text, settings: PairSettings, cls_id: int, sep_id: int, rng: np.random.Generator
-) -> Samples:
+def make_samples(text: Text, settings: PairSettings, cls_id: int, sep_id: int, rng: np.random.Generator) -> Samples:
     """Make all sequences of a buffer, in random order."""
     spans = _draw_spans(text, settings, rng)
     order = rng.permutation(len(spans))
@@ -212,9 +210,7 @@ def _truncate(
     return *a, *b
 
 
-def _assemble(
-    tokens: NDArray[np.integer], spans: NDArray[np.int64], cls_id: int, sep_id: int
-) -> Samples:
+def _assemble(tokens: NDArray[np.integer], spans: NDArray[np.int64], cls_id: int, sep_id: int) -> Samples:
     """Gather [CLS] A [SEP] (B [SEP]) for all spans at once."""
     count = len(spans)
     buffer = np.concatenate((np.array([cls_id, sep_id]), tokens)).astype(np.int32)

@@ -10,6 +10,7 @@ from typing import Any
 import sentencepiece
 
 from litebert.errors import TokenizerError
+from litebert.files import new_folder
 from litebert.text.interface import Tokenizer
 from litebert.text.normalize import Normalization
 from litebert.text.unigram import SentencePieceTokenizer
@@ -78,7 +79,8 @@ def train_tokenizer(
     except RuntimeError as error:
         raise TokenizerError(_explain(str(error), vocab_size)) from error
     tokenizer = SentencePieceTokenizer(model.getvalue(), normalization)
-    tokenizer.save(out)
+    with new_folder(out) as folder:
+        tokenizer.save(folder)
     return tokenizer
 
 

@@ -7,7 +7,7 @@ the name is whole; hashes tell damage done later, and the checkpoint before is u
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Progress:
     """Tokens read, special ones included."""
     seconds: float = 0.0
     """Time spent in steps, in all sessions of the run."""
-    data: StreamState = StreamState()
+    data: StreamState = field(default_factory=StreamState)
     """The next sequence to be read."""
 
 
@@ -123,5 +123,3 @@ def _load_parameters(model: nn.Module, tensors: dict[str, Tensor], path: Path) -
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
-
-

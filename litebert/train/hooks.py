@@ -64,9 +64,7 @@ class Checkpointer:
 class Evaluator:
     """Evaluates every `every` steps and at the end, and says the result."""
 
-    def __init__(
-        self, evaluate: Callable[[], Metrics], every: int, steps: int, metrics_log: MetricsLog
-    ) -> None:
+    def __init__(self, evaluate: Callable[[], Metrics], every: int, steps: int, metrics_log: MetricsLog) -> None:
         self.evaluate, self.every, self.steps, self.metrics_log = evaluate, every, steps, metrics_log
 
     def __call__(self, run: Run, metrics: Callable[[], Metrics]) -> None:

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from litebert.data.batches import PretrainBatch, micro_batches, pad
-from litebert.data.batches import DataSettings
+from litebert.data.batches import DataSettings, PretrainBatch, micro_batches, pad
 from litebert.data.pairs import NO_LABEL
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Packed

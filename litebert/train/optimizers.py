@@ -152,11 +152,7 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
         if settings.name == "muon":
             rest = rate * settings.adamw_rate
             # match_rms_adamw: an update has the size of AdamW's, so that one rate serves both (Liu et al. 2025).
-            made.append(
-                torch.optim.Muon(
-                    matrices, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"
-                )
-            )
+            made.append(torch.optim.Muon(matrices, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"))
             matrices = []
         groups: list[dict[str, Any]] = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
         made.append(torch.optim.AdamW(groups, rest, betas, settings.epsilon, decay))

@@ -54,8 +54,8 @@ class PretrainSettings:
 
 
 MAY_CHANGE = frozenset(
-    "loop.checkpoint_every loop.keep loop.evaluate_every loop.held_out_tokens loop.log_every loop.device loop.compile "
-    "data.workers data.micro_batches".split()
+    {"data.workers", "data.micro_batches", "loop.device", "loop.compile", "loop.log_every", "loop.keep"}
+    | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens"}
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
@@ -105,7 +105,7 @@ def pretrain(settings: PretrainSettings, out: Path, *, resume: bool = False) -> 
     tokenizer = _shared_tokenizer(settings)
     model = _make_model(settings, tokenizer).to(device)
     source = WindowSource(_folders(settings), SpecialIds.of(tokenizer), settings.data, settings.seed)
-    counts = count_pieces([split for split in source.splits], tokenizer.vocab_size)
+    counts = count_pieces(source.splits, tokenizer.vocab_size)
     if settings.unigram_bias and settings.init is None:
         _set_unigram_bias(model, counts)
     run = Run(
@@ -187,7 +187,7 @@ def _shared_tokenizer(settings: PretrainSettings) -> Tokenizer:
     for corpus in corpora[1:]:
         if corpus.fingerprint != corpora[0].fingerprint:
             raise DataFolderError(
-                f"{corpus.path} and {corpora[0].path} were prepared with different tokenizers; prepare one of them again"
+                f"{corpus.path} and {corpora[0].path} were prepared with different tokenizers; prepare one again"
             )
     return load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
 

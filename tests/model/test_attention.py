@@ -1,6 +1,5 @@
 """Every kernel equals plain attention over one sequence at a time; unused slots exist for no one."""
 
-
 import pytest
 import torch
 from torch import Tensor
@@ -184,5 +183,3 @@ def test_varlen_on_cuda(fields: dict[str, str]) -> None:
 def test_every_kernel_is_described() -> None:
     described: dict[str, str] = KERNELS
     assert set(described) == {"padded", "fused", "dense", "varlen"}
-
-

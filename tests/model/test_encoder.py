@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from litebert.errors import ConfigError
-from litebert.interop.tensorflow import read_checkpoint
+from litebert.interop.convert import convert
+from litebert.interop.huggingface import load_model
 from litebert.model.attention import packed_layout, rotary_angles
 from litebert.model.config import PRESETS, preset
 from litebert.model.encoder import Attention, FeedForward, Trace, activation
@@ -125,16 +127,11 @@ def test_word_vectors_instead_of_ids() -> None:
     assert not embeds.grad[9:].any()
 
 
-def test_the_path_for_exports_equals_the_original_at_every_place_even_padding(golden: object) -> None:
-    from pathlib import Path
-
-    from litebert.interop.convert import _from_tensorflow
-
+def test_the_path_for_exports_equals_the_original_even_at_padding(golden: Path, tmp_path: Path) -> None:
     for kind in ("shared", "groups"):
-        folder = Path(str(golden)) / kind
-        assert read_checkpoint(folder / "model.ckpt-best")
-        model = _from_tensorflow(folder / "model.ckpt-best").eval()
-        expected = {name: torch.from_numpy(values) for name, values in np.load(folder / "expected.npz").items()}
+        model = load_model(convert(golden / kind, tmp_path / kind).folder).eval()
+        with np.load(golden / kind / "expected.npz") as file:
+            expected = {name: torch.from_numpy(file[name]) for name in file.files}
         ids = expected["input_ids"].long()
         mask, segments = expected["attention_mask"].bool(), expected["token_type_ids"].long()
         positions = torch.arange(ids.shape[1]).expand_as(ids)
@@ -302,6 +299,7 @@ def test_looking_up_has_the_gradient_of_an_embedding() -> None:
     torch.library.opcheck(torch.ops.litebert.table_gradient, (weights, ids, 9))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own
 def test_compiled_gradients_are_the_same_bits_every_time() -> None:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, 50, (20_000,), generator=generator)

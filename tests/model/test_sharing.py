@@ -56,7 +56,14 @@ def test_a_group_of_several_blocks_applies_them_in_a_row() -> None:
 @pytest.mark.parametrize("fields", [{}, OWN_BLOCK], ids=["post_norm", "pre_norm"])
 @pytest.mark.parametrize(
     ("sharing", "blocks"),
-    [("all", (1, 1)), ("attention", (1, 4)), ("ffn", (4, 1)), ("none", (4, 4)), ("groups=2", (2, 2)), ("cycle=3", (3, 3))],
+    [
+        ("all", (1, 1)),
+        ("attention", (1, 4)),
+        ("ffn", (4, 1)),
+        ("none", (4, 4)),
+        ("groups=2", (2, 2)),
+        ("cycle=3", (3, 3)),
+    ],
 )
 def test_unique_blocks_are_stored_once(sharing: str, blocks: tuple[int, int], fields: dict[str, str]) -> None:
     encoder = random_model(config_of(sharing=sharing, **fields)).albert.encoder

@@ -1,5 +1,6 @@
 """Optimizers and schedules: LAMB against the original's numbers, the sorting of parameters, states, rates."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_linear_rises_and_falls_to_zero() -> None:
     assert factors[9] == pytest.approx(1.0)
     assert factors[54] == pytest.approx(0.5)
     assert factors[99] == pytest.approx(0.0)
-    assert all(abs(a - b) <= 0.1 + 1e-9 for a, b in zip(factors, factors[1:], strict=False))
+    assert all(abs(a - b) <= 0.1 + 1e-9 for a, b in pairwise(factors))
 
 
 def test_warmup_stable_decay_is_stable_until_its_decay() -> None:

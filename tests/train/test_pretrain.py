@@ -87,7 +87,9 @@ def test_it_starts_at_the_unigram_entropy_and_learns(prepared: Path, tmp_path: P
     assert sum(line["mlm_loss"] for line in lines[-20:]) / 20 < report.unigram_entropy - 0.08
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_one_others(prepared: Path, finished: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_one_others(
+    prepared: Path, finished: Path, tmp_path: Path
+) -> None:
     pretrain(settings(prepared), tmp_path / "again")
     assert same(weights(finished), weights(tmp_path / "again"))
     pretrain(settings(prepared, seed=2), tmp_path / "other")
@@ -202,10 +204,10 @@ def test_data_that_do_not_fit_are_refused(prepared: Path, tmp_path: Path) -> Non
         pretrain(settings(prepared, folders={}), tmp_path / "a")
     with pytest.raises(DataFolderError):
         pretrain(settings(prepared, folders={str(tmp_path / "absent"): 1.0}), tmp_path / "b")
+    wide = DataSettings(batch_size=8, pairs=PairSettings(length=1024))
     with pytest.raises(ConfigError, match="positions for 512"):
-        wide = DataSettings(batch_size=8, pairs=PairSettings(length=1024))
         pretrain(settings(prepared, data=wide), tmp_path / "c")
-    with pytest.raises(ConfigError, match="no data folder|weights above 0"):
+    with pytest.raises(ConfigError, match="weights above 0"):
         pretrain(settings(prepared, folders={str(prepared): 0.0}), tmp_path / "d")
     assert not list(tmp_path.iterdir())
 

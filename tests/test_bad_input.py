@@ -1,0 +1,326 @@
+"""What users do wrong: one line on stderr with a way out, exit code 2, nothing half-written; by way of the commands."""
+
+import errno
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litebert.cli import main
+
+ROWS = "text,label\n" + "".join(
+    f"{text},{label}\n" for text, label in (("a fine film", "good"), ("a dull one", "bad")) * 8
+)
+
+
+class Result:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def complaint(self) -> str:
+        """The one line for the user; notes on the way to it do not count."""
+        return self.err.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def litebert(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    def run(*arguments: object) -> Result:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-trained model, hardly trained."""
+    run = tmp_path_factory.mktemp("bad") / "run"
+    settings = ["--set", "loop.compile=false", "--batch-size", "4", "--length", "32", "--steps", "2"]
+    with pytest.raises(SystemExit) as stop:
+        main(["pretrain", "--data", str(prepared), "--preset", "tiny", "--out", str(run), *settings])
+    assert not stop.value.code
+    return run / "model"
+
+
+@pytest.fixture
+def tokenizer(prepared: Path) -> Path:
+    return prepared / "tokenizer"
+
+
+def refused(result: Result, *words: str) -> None:
+    assert result.code == 2, result.err
+    assert "Traceback" not in result.err
+    assert result.complaint.startswith("litebert: ")
+    for word in words:
+        assert word in result.complaint, result.complaint
+
+
+def untouched(folder: Path, *names: str) -> None:
+    """Nothing lies in the folder but what the user put there."""
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+# --- text --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.txt", b"", "empty.txt"),
+        ("empty.jsonl", b"", "empty.jsonl"),
+        ("one.txt", b"There is only this sentence.", "sentence"),
+        ("junk.txt", random.Random(1).randbytes(20_000), "junk.txt"),
+        ("junk.jsonl", random.Random(2).randbytes(20_000), "junk.jsonl"),
+        ("junk.parquet", random.Random(3).randbytes(20_000), "junk.parquet"),
+        ("junk.jsonl.xz", random.Random(4).randbytes(20_000), "junk.jsonl.xz"),
+        ("field.jsonl", b'{"body": "some words"}\n', "text"),
+        ("broken.jsonl", b'{"text": "some words"}\n{"text": \n', "2"),
+    ],
+)
+def test_text_that_cannot_be_prepared(
+    litebert: Callable[..., Result], tokenizer: Path, tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    result = litebert("prepare", tmp_path / name, "--tokenizer", tokenizer, "--out", tmp_path / "data")
+    refused(result, words)
+    untouched(tmp_path, name)
+
+
+def test_a_line_of_ten_megabytes_is_one_document(
+    litebert: Callable[..., Result], tokenizer: Path, tmp_path: Path
+) -> None:
+    line = "This is a sentence of the line that never ends. " * 210_000
+    (tmp_path / "long.txt").write_text(line)
+    result = litebert("prepare", tmp_path / "long.txt", "--tokenizer", tokenizer, "--out", tmp_path / "data", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["sentences"] == 210_000
+
+
+def test_missing_text(litebert: Callable[..., Result], tokenizer: Path, tmp_path: Path) -> None:
+    result = litebert("prepare", tmp_path / "absent", "--tokenizer", tokenizer, "--out", tmp_path / "data")
+    refused(result, "absent")
+    untouched(tmp_path)
+
+
+def test_too_little_text_for_a_vocabulary(litebert: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("A few words are not enough.")
+    refused(litebert("tokenizer", "train", tmp_path / "few.txt", "--out", tmp_path / "tokenizer"), "30000")
+    untouched(tmp_path, "few.txt")
+
+
+def test_no_tokenizer_there(litebert: Callable[..., Result], tmp_path: Path) -> None:
+    refused(litebert("tokenizer", "encode", "--tokenizer", tmp_path))
+    (tmp_path / "false.model").write_bytes(b"nothing of the kind")
+    refused(litebert("tokenizer", "encode", "--tokenizer", tmp_path / "false.model"), "false.model")
+
+
+# --- labelled rows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "words"),
+    [
+        ("", ROWS, ["train.csv"]),
+        ("text,label\n", ROWS, ["train.csv"]),
+        ("body,label\nwords,good\nmore,bad\n", ROWS, ["body"]),
+        ("text,mark\nwords,good\nmore,bad\n", ROWS, ["mark"]),
+        (ROWS, "text,label\na fine film,good\nanother,superb\n", ["dev.csv", "superb"]),
+        (ROWS + "too,many,fields\n", ROWS, ["train.csv", "18"]),
+        ("text,label\na,good\nb,good\n", ROWS, ["good"]),
+        ("text,label\n" + "".join(f"some words,{i / 7}\n" for i in range(60)), ROWS, ["regress"]),
+        ("text,label\nwords,good\nmore,\n", ROWS, ["train.csv", "3"]),
+    ],
+)
+def test_rows_that_cannot_be_learnt(
+    litebert: Callable[..., Result], model: Path, tmp_path: Path, train: str, dev: str, words: list[str]
+) -> None:
+    (tmp_path / "train.csv").write_text(train)
+    (tmp_path / "dev.csv").write_text(dev)
+    files = ["--train", tmp_path / "train.csv", "--dev", tmp_path / "dev.csv"]
+    refused(litebert("finetune", "classify", "--model", model, *files, "--out", tmp_path / "out"), *words)
+    untouched(tmp_path, "train.csv", "dev.csv")
+
+
+def test_numbers_as_labels_are_names(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS.replace("good", "1").replace("bad", "0"))
+    files = ["--train", tmp_path / "rows.csv", "--dev", tmp_path / "rows.csv", "--epochs", "1"]
+    result = litebert("finetune", "classify", "--model", model, *files, "--out", tmp_path / "out")
+    assert result.code == 0, result.err
+    (tmp_path / "rows.jsonl").write_text('{"text": "a fine film", "label": 1}\n{"text": "a dull one", "label": 0}\n')
+    result = litebert("evaluate", "--model", tmp_path / "out", "--data", tmp_path / "rows.jsonl")
+    assert json.loads(result.out.splitlines()[-1])["rows"] == 2
+
+
+def test_an_unknown_task(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS)
+    files = ["--train", tmp_path / "rows.csv", "--dev", tmp_path / "rows.csv"]
+    refused(litebert("finetune", "translate", "--model", model, *files, "--out", tmp_path / "out"), "classify")
+
+
+# --- models ------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_no_model(litebert: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS)
+    for folder in (tmp_path, tmp_path / "absent"):
+        refused(litebert("predict", tmp_path / "rows.csv", "--model", folder), folder.name)
+
+
+def test_a_truncated_model(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    (tmp_path / "rows.csv").write_text(ROWS)
+    result = litebert("predict", tmp_path / "rows.csv", "--model", broken, "--out", tmp_path / "answers.csv")
+    refused(result, "model.safetensors")
+    untouched(tmp_path, "broken", "rows.csv")
+
+
+def test_a_model_of_another_vocabulary(
+    litebert: Callable[..., Result], model: Path, prose: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in prose[:60]))
+    assert not litebert(
+        "tokenizer", "train", tmp_path / "text.jsonl", "--out", tmp_path / "t", "--vocab-size", 700
+    ).code
+    other = ["--tokenizer", tmp_path / "t", "--out", tmp_path / "data"]
+    assert not litebert("prepare", tmp_path / "text.jsonl", *other).code
+    result = litebert("pretrain", "--data", tmp_path / "data", "--model", model, "--out", tmp_path / "run")
+    refused(result, "tokenizer")
+    untouched(tmp_path, "text.jsonl", "t", "data")
+
+
+def test_a_tokenizer_of_another_vocabulary_in_the_folder(
+    litebert: Callable[..., Result], model: Path, prose: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in prose[:60]))
+    assert not litebert(
+        "tokenizer", "train", tmp_path / "text.jsonl", "--out", tmp_path / "t", "--vocab-size", 700
+    ).code
+    mixed = tmp_path / "mixed"
+    shutil.copytree(model, mixed)
+    for file in (tmp_path / "t").iterdir():
+        shutil.copy(file, mixed)
+    (tmp_path / "rows.jsonl").write_text('{"text": "a [MASK] film"}\n')
+    refused(litebert("predict", tmp_path / "rows.jsonl", "--model", mixed), "700")
+
+
+def test_a_truncated_checkpoint(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(model.parent, run)
+    for file in run.glob("checkpoints/*/weights.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1000])
+    result = litebert("pretrain", "--config", run / "config.toml", "--out", run, "--resume")
+    refused(result, "no checkpoint is whole")
+
+
+# --- settings and places -----------------------------------------------------------------------------------------
+
+
+def test_unknown_options_keys_and_values(litebert: Callable[..., Result], prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys.toml").write_text("[optimizer]\nlerning_rate = 1.0\n")
+    (tmp_path / "syntax.toml").write_text("[optimizer\n")
+    pretrain = ["pretrain", "--data", prepared, "--out", tmp_path / "run"]
+    refused(litebert(*pretrain, "--no-such-option", "3"), "no-such-option")
+    refused(litebert(*pretrain, "--config", tmp_path / "keys.toml"), "optimizer.lerning_rate", "learning_rate")
+    refused(litebert(*pretrain, "--config", tmp_path / "syntax.toml"), "syntax.toml")
+    refused(litebert(*pretrain, "--config", tmp_path / "absent.toml"), "absent.toml")
+    refused(litebert(*pretrain, "--set", "optimizer.name=sgd"), "sgd", "lamb")
+    refused(litebert(*pretrain, "--steps", "many"), "many")
+    refused(litebert(*pretrain, "--steps", "0"), "steps")
+    refused(litebert(*pretrain, "--preset", "huge"), "huge", "xxlarge")
+    refused(litebert(*pretrain, "--device", "abacus"), "abacus")
+    refused(litebert("plan", "--preset", "huge"), "huge")
+    refused(litebert("no-such-command"), "no-such-command")
+    untouched(tmp_path, "keys.toml", "syntax.toml")
+
+
+def test_results_are_never_overwritten(
+    litebert: Callable[..., Result], prepared: Path, tokenizer: Path, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thing").write_text("precious")
+    (tmp_path / "rows.csv").write_text(ROWS)
+    (tmp_path / "text.txt").write_text("Some text. It has two sentences.")
+    rows = ["--train", tmp_path / "rows.csv", "--dev", tmp_path / "rows.csv"]
+    for command in (
+        ["pretrain", "--data", prepared],
+        ["finetune", "classify", "--model", model, *rows],
+        ["prepare", tmp_path / "text.txt", "--tokenizer", tokenizer],
+        ["tokenizer", "train", tmp_path / "text.txt"],
+    ):
+        refused(litebert(*command, "--out", tmp_path / "mine"), "mine")
+    refused(litebert("convert", model, tmp_path / "mine"), "mine")
+    assert (tmp_path / "mine" / "thing").read_text() == "precious"
+    untouched(tmp_path / "mine", "thing")
+
+
+@pytest.mark.parametrize("command", ["prepare", "pretrain", "finetune", "predict", "tokenizer", "convert"])
+def test_a_full_disk(
+    litebert: Callable[..., Result],
+    prepared: Path,
+    tokenizer: Path,
+    model: Path,
+    prose: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    """Every file is synced before it gets its name: there the disk says that it is full."""
+    (tmp_path / "rows.csv").write_text(ROWS)
+    (tmp_path / "masked.csv").write_text("text\na [MASK] film\n")
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in prose[:60]))
+    out = tmp_path / "place" / "out"
+    out.parent.mkdir()
+    rows = ["--train", tmp_path / "rows.csv", "--dev", tmp_path / "rows.csv", "--epochs", "1"]
+    small = ["--set", "loop.compile=false", "--batch-size", "4", "--length", "32", "--steps", "2"]
+    commands: dict[str, list[Any]] = {
+        "prepare": ["prepare", tmp_path / "text.jsonl", "--tokenizer", tokenizer, "--out", out],
+        "pretrain": ["pretrain", "--data", prepared, "--preset", "tiny", "--out", out, *small],
+        "finetune": ["finetune", "classify", "--model", model, "--out", out, *rows],
+        "predict": ["predict", tmp_path / "masked.csv", "--model", model, "--out", out.with_suffix(".csv")],
+        "tokenizer": ["tokenizer", "train", tmp_path / "text.jsonl", "--out", out, "--vocab-size", 700],
+        "convert": ["convert", model, out],
+    }
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        refused(litebert(*commands[command]), "disk is full")
+    untouched(out.parent, *([out.name + ".unfinished"] if command == "prepare" and any(out.parent.iterdir()) else []))
+    assert litebert(*commands[command]).code == 0, "the same command works once there is room"
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(
+    litebert: Callable[..., Result], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(model.parent, run)
+    shutil.rmtree(run / "model")
+    shutil.rmtree(run / "checkpoints")
+    again = ["pretrain", "--config", run / "config.toml", "--out", run, "--resume", "--checkpoint-every", "1"]
+    real = os.fsync
+
+    def filling(descriptor: int) -> None:
+        if "step-2" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):  # the first checkpoint fits
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", filling)
+        refused(litebert(*again), "disk is full")
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-1"]
+    assert litebert(*again).code == 0
