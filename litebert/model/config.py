@@ -118,9 +118,9 @@ def _groups_as_sharing(values: dict[str, Any]) -> dict[str, Any]:
     """Replace `num_hidden_groups`, the older spelling, by the sharing plan it means."""
     if "num_hidden_groups" not in values:
         return values
-    groups = values["num_hidden_groups"]
-    plan = "all" if groups == 1 else f"groups={groups}"
-    if values.get("sharing", plan) not in (plan, "all"):
+    groups, layers = values["num_hidden_groups"], values.get("num_hidden_layers", AlbertConfig.num_hidden_layers)
+    plan = "all" if groups == 1 else "none" if groups == layers else f"groups={groups}"
+    if values.get("sharing", plan) not in (plan, "all", f"groups={groups}"):
         raise ConfigError(
             f"num_hidden_groups {groups} contradicts sharing {values['sharing']!r}: give only one of them"
         )

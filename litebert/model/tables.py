@@ -52,5 +52,6 @@ table_rows.register_autograd(_backward, setup_context=_keep)
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
     """Rows of a table (V, E) by ids (T,) -> (T, E)."""
     if torch.is_grad_enabled() and table.requires_grad:
-        return table_rows(table, ids)
+        rows: Tensor = table_rows(table, ids)
+        return rows
     return F.embedding(ids, table)  # exports see torch's own operator

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litebert.data.shards import CorpusSplit, ShardCounts, SplitWriter, open_corpus, token_type
@@ -62,6 +62,7 @@ def texts(split: CorpusSplit) -> Documents:
     return found
 
 
+@settings(max_examples=40)
 @given(st.lists(documents.filter(bool), max_size=5), st.integers(1, 30))
 def test_what_is_appended_is_read(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Documents], size: int
@@ -76,6 +77,7 @@ def test_what_is_appended_is_read(
     shutil.rmtree(folder)
 
 
+@settings(max_examples=40)
 @given(st.lists(documents.filter(bool), min_size=1, max_size=6), st.integers(1, 30), st.data())
 def test_an_interrupted_writer_ends_with_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Documents], size: int, data: st.DataObject
