@@ -5,7 +5,7 @@
     litebert pretrain --config recipes/mini.toml --data runs/data --out runs/mini
     python benchmarks/mini.py runs/mini [--out docs]
 
-Fine-tunes on all rows (2 epochs) and on 500 rows, with 3 seeds each, from the run's model and from random weights of
+Fine-tunes on all rows (1 epoch) and on 500 rows, with 3 seeds each, from the run's model and from random weights of
 its shape. Writes `mini.json` and `mini.png` (curves) to `--out`, and prints the tables of `docs/results.md`. A job
 whose folder is there already (runs/mini-sst2/...) is read, not done again. Ends with one JSON line.
 """
@@ -33,10 +33,13 @@ class Job:
 
 
 JOBS = (
-    Job(name="500-rows", settings=FinetuneSettings(seeds=3, train_rows=500)),
-    Job(name="500-rows-random", settings=FinetuneSettings(seeds=3, train_rows=500, from_scratch=True)),
-    Job(name="all-rows", settings=FinetuneSettings(seeds=3, epochs=2)),
-    Job(name="all-rows-random", settings=FinetuneSettings(seeds=3, epochs=2, from_scratch=True)),
+    Job(name="500-rows", settings=FinetuneSettings(pooling="mean", seeds=3, train_rows=500)),
+    Job(name="500-rows-random", settings=FinetuneSettings(pooling="mean", seeds=3, train_rows=500, from_scratch=True)),
+    Job(name="all-rows", settings=FinetuneSettings(pooling="mean", seeds=3, epochs=1, batch_size=64)),
+    Job(
+        name="all-rows-random",
+        settings=FinetuneSettings(pooling="mean", seeds=3, epochs=1, batch_size=64, from_scratch=True),
+    ),
 )
 
 

@@ -41,7 +41,8 @@ _SAME_ACTIVATION = {"gelu_fast": "gelu_new", "gelu_pytorch_tanh": "gelu_new", "s
 
 def expressible(config: AlbertConfig) -> bool:
     """Can the ALBERT class of transformers (and the original code) compute this model?"""
-    return config.num_hidden_groups is not None and (config.block, config.position) == ("post_norm", "absolute")
+    form = (config.block, config.position, config.pooling)
+    return config.num_hidden_groups is not None and form == ("post_norm", "absolute", "first")
 
 
 def to_hugging_face(config: AlbertConfig, heads: Sequence[str]) -> dict[str, Any]:

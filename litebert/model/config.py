@@ -11,6 +11,7 @@ from litebert.model.sharing import SharingPlan, parse_sharing, sharing_plan
 ACTIVATIONS = ("gelu_new", "gelu", "relu", "silu", "tanh")
 BLOCKS = ("post_norm", "pre_norm")
 POSITIONS = ("absolute", "rotary")
+POOLINGS = ("first", "mean")
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
@@ -66,6 +67,9 @@ class AlbertConfig:
     """A task's kind of target, in Hugging Face's words; None: no task yet."""
     sharing: str = "all"
     """Weight sharing: all, attention, ffn, none, groups=K, cycle=K or deltas=R."""
+    pooling: str = "first"
+    """What the pooler reads: `first`, the vector of [CLS] (ALBERT and BERT), or `mean`, that of all tokens. A model that
+    was little trained has not learnt to gather a text in one token."""
     block: str = "post_norm"
     """post_norm (ALBERT, BERT) or pre_norm (litebert's own: a norm before each part, one more at the end)."""
     position: str = "absolute"
@@ -150,7 +154,7 @@ def _check_sizes(config: AlbertConfig) -> None:
 
 
 def _check_choices(config: AlbertConfig) -> None:
-    for name, allowed in (("hidden_act", ACTIVATIONS), ("block", BLOCKS), ("position", POSITIONS)):
+    for name, allowed in (("hidden_act", ACTIVATIONS), ("block", BLOCKS), ("position", POSITIONS), ("pooling", POOLINGS)):
         value = getattr(config, name)
         if value not in allowed:
             raise ConfigError(f"{name} {value!r} is unknown: use one of {', '.join(allowed)}")

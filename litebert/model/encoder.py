@@ -166,6 +166,9 @@ class Encoder(nn.Module):
     def forward(self, embedded: Tensor, position_ids: Tensor, layout: Layout, trace: Trace | None = None) -> Tensor:
         """(T, E) -> (T, H) through all layers."""
         hidden: Tensor = self.projection(embedded)  # (T, H)
+        if self.norm is not None:
+            # Nothing renews a pre-norm stack's residual stream, so that it must not lose digits under autocast.
+            hidden = hidden.to(self.projection.weight.dtype)
         angles = rotary_angles(position_ids, self.head_size, layout) if self.rotary else None
         for index in range(len(self.plan.attention)):
             if trace is not None:
@@ -250,6 +253,13 @@ class Albert(nn.Module):
         return hidden.view(rows, length, -1)  # type: ignore[no-any-return]
 
     def pooled(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """The first token of every sequence through the pooler: (T, H) -> (S, H)."""
-        first = packed.cu_seqlens[:-1].long().clamp(max=hidden.shape[0] - 1)  # (S,)
-        return torch.tanh(self.pooler(hidden[first]))  # (S, H)
+        """The first token, or the mean, of every sequence through the pooler: (T, H) -> (S, H)."""
+        starts, ends = packed.cu_seqlens[:-1].long(), packed.cu_seqlens[1:].long()  # (S,), (S,)
+        if self.config.pooling == "first":
+            gathered = hidden[starts.clamp(max=hidden.shape[0] - 1)]  # (S, H)
+        else:  # a matrix product: its shape is fixed, and its gradient the same bits every time
+            token = torch.arange(hidden.shape[0], device=hidden.device)  # (T,)
+            member = (token >= starts[:, None]) & (token < ends[:, None])  # (S, T)
+            share = member.to(hidden.dtype) / (ends - starts).clamp(min=1)[:, None].to(hidden.dtype)
+            gathered = share @ hidden  # (S, H)
+        return torch.tanh(self.pooler(gathered))  # (S, H)

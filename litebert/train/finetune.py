@@ -67,6 +67,8 @@ class FinetuneSettings:
     """Train on this many rows only, drawn by the seed; None: all."""
     from_scratch: bool = False
     """Start from random weights of the same shape: what the training rows alone can teach."""
+    pooling: Literal["first", "mean"] | None = None
+    """What stands for a text: the vector of [CLS], or the mean of all its tokens; None: as the model has it."""
     metric: ClassifyMetric = "accuracy"
     """What the best checkpoint is chosen by."""
     evaluate_every: float | None = None
@@ -333,7 +335,11 @@ class _Job:
     def fresh_model(self, seed: int) -> AlbertWithHeads:
         """The model before step 1: a function of the seed."""
         generator = torch.Generator().manual_seed(seed)
-        overrides = {"labels": list(self.labels), "problem_type": "single_label_classification"}
+        overrides: dict[str, Any] = {
+            "labels": list(self.labels),
+            "problem_type": "single_label_classification",
+            "pooling": self.settings.pooling or self.shape.pooling,
+        }
         if self.settings.from_scratch:
             shape = AlbertConfig.from_dict(self.shape.to_dict() | overrides)
             return build_model(shape, ("classify",), generator=generator)

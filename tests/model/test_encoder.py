@@ -18,7 +18,7 @@ from litebert.interop.huggingface import load_model
 from litebert.model.attention import packed_layout, rotary_angles
 from litebert.model.config import PRESETS, preset
 from litebert.model.encoder import Attention, FeedForward, Trace, activation
-from litebert.model.heads import build_model
+from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.model.tables import look_up
 from tests.models import OWN_BLOCK, config_of, packed_batch, random_model
 
@@ -140,6 +140,44 @@ def test_the_path_for_exports_equals_the_original_even_at_padding(golden: Path, 
         rows, masked = torch.arange(len(ids))[:, None], expected["masked_positions"].long()
         scores = model.heads["masked_lm"](hidden[rows, masked].flatten(0, 1)).log_softmax(-1)
         assert_close(scores, expected["mlm_log_probs"], atol=1e-5, rtol=0)
+
+
+class _Dense(nn.Module):
+    def __init__(self, model: AlbertWithHeads) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *arguments: Tensor) -> Tensor:
+        return self.model.albert.dense(*arguments)
+
+
+@BLOCKS
+def test_the_path_for_exports_exports(fields: dict[str, str]) -> None:
+    def batch(rows: int, length: int) -> tuple[Tensor, ...]:
+        ids = torch.randint(4, 90, (rows, length), generator=torch.Generator().manual_seed(0))
+        mask = torch.arange(length) < torch.arange(length - rows + 1, length + 1)[:, None]
+        return ids, mask, ids % 2, torch.arange(length).expand(rows, length).contiguous()
+
+    model = _Dense(random_model(config_of(**fields)))
+    dims = {0: torch.export.Dim("rows"), 1: torch.export.Dim("length", max=40)}
+    with torch.no_grad():
+        exported = torch.export.export(model, batch(3, 10), dynamic_shapes=((dims,) * 4,))
+        other = batch(2, 17)
+        assert_close(exported.module()(*other), model(*other))
+    calls = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
+    assert calls
+    assert not any("litebert" in call for call in calls), "an operator that other programs do not know"
+
+
+@BLOCKS
+def test_half_precision_is_close_and_the_residual_stream_keeps_its_digits(fields: dict[str, str]) -> None:
+    model = random_model(config_of(**fields))
+    trace = Trace()
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = model.albert(packed_batch(), trace=trace)
+    assert_close(hidden.float(), model.encode(packed_batch()), atol=0.15, rtol=0.05)
+    expected = torch.float32 if fields else torch.bfloat16
+    assert {state.dtype for state in trace.hidden_states[:-1]} == {expected}
 
 
 @BLOCKS
@@ -319,7 +357,5 @@ def test_compiled_gradients_are_the_same_bits_every_time() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_built(name: str) -> None:
-    from litebert.model.heads import AlbertWithHeads
-
     with torch.device("meta"):
         AlbertWithHeads(preset(name), ("masked_lm", "sentence_order", "classify"))
