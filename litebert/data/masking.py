@@ -38,9 +38,7 @@ class MaskSettings:
         if self.longest < 1:
             raise ConfigError(f"masking.longest = {self.longest}: an n-gram has at least one word")
         if self.keep < 0 or self.replace < 0 or self.keep + self.replace > 1:
-            raise ConfigError(
-                f"masking.keep = {self.keep}, replace = {self.replace}: expected at most 1 together"
-            )
+            raise ConfigError(f"masking.keep = {self.keep}, replace = {self.replace}: expected at most 1 together")
 
 
 class MaskVocabulary(NamedTuple):

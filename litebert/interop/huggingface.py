@@ -75,8 +75,8 @@ def save_model(
         if tokenizer is not None:
             tokenizer.save(path)
     note = (
-        f"{folder}: transformers cannot open this model (sharing {config.sharing!r}, pooling {config.pooling!r}, block {config.block!r}, "
-        f"position {config.position!r} are litebert's own); litebert can"
+        f"{folder}: transformers cannot open this model (sharing {config.sharing!r}, pooling {config.pooling!r}, "
+        f"block {config.block!r}, position {config.position!r}: one of them is litebert's own); litebert can"
     )
     return SavedModel(folder, expressible, "" if expressible else note)
 

@@ -68,8 +68,8 @@ class AlbertConfig:
     sharing: str = "all"
     """Weight sharing: all, attention, ffn, none, groups=K, cycle=K or deltas=R."""
     pooling: str = "first"
-    """What the pooler reads: `first`, the vector of [CLS] (ALBERT and BERT), or `mean`, that of all tokens. A model that
-    was little trained has not learnt to gather a text in one token."""
+    """What the pooler reads: `first`, the vector of [CLS] (ALBERT and BERT), or `mean`, that of all tokens (a model
+    that was trained little has not learnt to gather a text in one token)."""
     block: str = "post_norm"
     """post_norm (ALBERT, BERT) or pre_norm (litebert's own: a norm before each part, one more at the end)."""
     position: str = "absolute"
@@ -154,7 +154,8 @@ def _check_sizes(config: AlbertConfig) -> None:
 
 
 def _check_choices(config: AlbertConfig) -> None:
-    for name, allowed in (("hidden_act", ACTIVATIONS), ("block", BLOCKS), ("position", POSITIONS), ("pooling", POOLINGS)):
+    choices = {"hidden_act": ACTIVATIONS, "block": BLOCKS, "position": POSITIONS, "pooling": POOLINGS}
+    for name, allowed in choices.items():
         value = getattr(config, name)
         if value not in allowed:
             raise ConfigError(f"{name} {value!r} is unknown: use one of {', '.join(allowed)}")
@@ -186,10 +187,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "vocab_size": 4000, "embedding_size": 64, "hidden_size": 128, "num_hidden_layers": 2,
         "num_attention_heads": 2, "intermediate_size": 512, "block": "pre_norm", "position": "rotary",
+        "pooling": "mean",
     },
     "mini": {
         "vocab_size": 8192, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
-        "intermediate_size": 1024, "block": "pre_norm", "position": "rotary",
+        "intermediate_size": 1024, "block": "pre_norm", "position": "rotary", "pooling": "mean",
     },
     "small": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
     # The paper's shapes (Lan et al. 2020, table 1), one head per 64 of width, without dropout as in version 2.
