@@ -6,22 +6,37 @@
     python benchmarks/mini.py runs/mini [--out docs]
 
 Fine-tunes on all rows (1 epoch) and on 500 rows, with 3 seeds each, from the run's model and from random weights of
-its shape. Writes `mini.json` and `mini.png` (curves) to `--out`, and prints the tables of `docs/results.md`. A job
+its shape. Evaluates the run's model on held-out text under several masks. Writes `mini.json` and
+`mini.png` (curves) to `--out`, and prints the tables of `docs/results.md`. A job
 whose folder is there already (runs/mini-sst2/...) is read, not done again. Ends with one JSON line.
 """
 
 import argparse
 import json
 import os
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from litebert import config
+from litebert.data.batches import SpecialIds, WindowSource, held_out_batches
 from litebert.data.shards import open_corpus
+from litebert.interop.huggingface import load_model
+from litebert.text.tokenizer import load_tokenizer
 from litebert.train.finetune import FinetuneSettings, finetune_classify
 from litebert.train.hooks import read_metrics
+from litebert.train.loop import Metrics
+from litebert.train.objective import PretrainObjective
 from litebert.train.pretrain import PretrainSettings, count_pieces, entropy
+
+MASKS: tuple[tuple[Literal["ngram", "word", "token"], float], ...] = (
+    ("ngram", 0.25),
+    ("ngram", 0.15),
+    ("word", 0.15),
+    ("token", 0.15),
+)
+"""What is masked, and how much of it: as in the recipe, as in the ALBERT paper, whole words, as in BERT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +72,20 @@ def sst2(run: Path, job: Job, folder: Path, data: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     scores = [result["metrics"]["accuracy"] for result in values["results"]]
     return {"mean": values["mean"], "std": values["std"], "scores": scores}
+
+
+def masks(run: Path, settings: PretrainSettings, tokens: int = 100_000) -> dict[str, Metrics]:
+    """Evaluate the run's model on the held-out documents under several masks."""
+    model = load_model(run / "model", ("masked_lm", "sentence_order"))
+    special = SpecialIds.of(load_tokenizer(run / "model"))
+    folders = {Path(folder): weight for folder, weight in settings.folders.items()}
+    results: dict[str, Metrics] = {}
+    for unit, share in MASKS:
+        data = replace(settings.data, masking=replace(settings.data.masking, unit=unit, share=share))
+        source = WindowSource(folders, special, data, 0, "held_out")
+        objective = PretrainObjective(model, data, nullcontext, compiled=False)
+        results[f"{unit} {share:.0%}"] = objective.evaluate(held_out_batches(source, tokens))
+    return results
 
 
 def curves(run: Path, unigram: float, path: Path) -> dict[str, float]:
@@ -99,13 +128,16 @@ def main() -> None:
     result: dict[str, Any] = {"unigram_entropy": unigram}
     result["held_out"] = curves(run, unigram, arguments.out / "mini.png")
     data = Path(os.environ["LITEBERT_DATA"]) / "glue" / "SST-2"
+    result["masks"] = masks(run, settings)
     folder = run.with_name(f"{run.name}-sst2")
     result["sst2"] = {job.name: sst2(run, job, folder, data) for job in JOBS}
-    held_out = result["held_out"]
-    print(f"unigram entropy {unigram:.3f}, held-out loss {held_out['mlm_loss']:.3f}: ", end="")
-    print(f"{unigram - held_out['mlm_loss']:.2f} nats under it; masked tokens {held_out['mlm_accuracy']:.1%}, ", end="")
-    print(f"sentence order {held_out['order_accuracy']:.1%}\n")
-    print("| SST-2 dev accuracy | mean | std | seeds |\n|---|---|---|---|")
+    print(f"| held-out text, masked | nats | under the unigram entropy ({unigram:.3f}) | accuracy | order |")
+    print("|---|---|---|---|---|")
+    for name, row in result["masks"].items():
+        loss = row["mlm_loss"]
+        accuracies = f"{row['mlm_accuracy']:.1%} | {row['order_accuracy']:.1%}"
+        print(f"| {name} | {loss:.3f} | {unigram - loss:.2f} | {accuracies} |")
+    print("\n| SST-2 dev accuracy | mean | std | seeds |\n|---|---|---|---|")
     for name, row in result["sst2"].items():
         seeds = ", ".join(f"{100 * score:.1f}" for score in row["scores"])
         print(f"| {name} | {100 * row['mean']:.1f} | {100 * row['std']:.1f} | {seeds} |")

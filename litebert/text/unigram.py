@@ -25,8 +25,11 @@ SPECIAL_PIECES = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 MODEL_FILE = "spiece.model"
 CONFIG_FILE = "tokenizer_config.json"
 
-_CHUNK_CHARACTERS = 1 << 15
+_CHUNK_CHARACTERS = 1 << 16
 """Batches are worked on in portions of about this size: they fit a cache, and threads have something to share."""
+
+_FEW = 8
+"""For more texts than this a thread of sentencepiece's own is started."""
 
 _SYMBOLS = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~€£')
 _ENGLISH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -100,8 +103,7 @@ class SentencePieceTokenizer(Tokenizer):
         """See `Tokenizer`."""
         if not self._table_suffices:
             return super().encode_flat(texts)
-        prepared = list(map(self.normalization.quick, texts))
-        arrays: list[npt.NDArray[np.int32]] = self._processor.encode(prepared, out_type="numpy", num_threads=1)
+        arrays: list[npt.NDArray[np.int32]] = self._run(texts, out_type="numpy")
         lengths = np.array([len(ids) for ids in arrays], dtype=np.int64)
         ids = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
         hits = np.flatnonzero(self._split_table[ids])
@@ -165,13 +167,23 @@ class SentencePieceTokenizer(Tokenizer):
         if not self._table_suffices:
             segmented = (self._segment(self.normalization(text)) for text in texts)
             return [[self.piece_to_id(piece) for piece in pieces] for pieces in segmented]
-        prepared = list(map(self.normalization.quick, texts))
-        encoded: list[list[int]] = self._processor.encode(prepared, out_type=int, num_threads=1)
+        encoded = self._run(texts, out_type=int)
         untouched = self._split_ids.isdisjoint
         return [ids if untouched(ids) else self._apply_splits(ids) for ids in encoded]
 
+    def _run(self, texts: Sequence[str], out_type: Any) -> list[Any]:
+        """Let sentencepiece encode texts that need not be normalized yet."""
+        prepared = list(map(self.normalization.quick, texts))
+        if len(prepared) <= _FEW:
+            return [self._processor.encode(text, out_type=out_type) for text in prepared]
+        encoded: list[Any] = self._processor.encode(prepared, out_type=out_type, num_threads=1)
+        return encoded
+
     def _apply_splits(self, ids: list[int]) -> list[int]:
-        return [part for i in ids for part in self._splits.get(i, (i,))]
+        split = ids.copy()
+        for at in reversed([at for at, i in enumerate(ids) if i in self._split_ids]):
+            split[at : at + 1] = self._splits[ids[at]]
+        return split
 
     def _segment(self, normalized: str) -> list[str]:
         """Return the pieces of a normalized text step by step, as the original does."""

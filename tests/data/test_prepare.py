@@ -241,11 +241,11 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
             if (unfinished / "journal.json").exists():
                 noted = json.loads((unfinished / "journal.json").read_text())
                 done = [*done[:1], noted["progress"]["text_bytes"]] if done else [0]
-        helpers = children(process.pid)
+        spawned = children(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert len(helpers) >= 2
-        while any(map(alive, helpers)):  # they notice by themselves
+        assert len(spawned) >= 2
+        while any(map(alive, spawned)):  # they notice by themselves
             assert time.monotonic() < limit
             time.sleep(0.01)
         assert not out.exists()

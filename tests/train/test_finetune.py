@@ -140,7 +140,7 @@ def test_pairs_many_classes_and_windows(model: Path, tmp_path: Path, capsys: pyt
 
 def test_a_post_norm_model_opens_in_transformers(tokenizer: Tokenizer, data: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    start = small_model(tmp_path / "start", tokenizer, block="post_norm", position="absolute")
+    start = small_model(tmp_path / "start", tokenizer, block="post_norm", position="absolute", pooling="first")
     tune(start, data, tmp_path / "out", epochs=2.0)
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     assert theirs.config.id2label == {0: "bad", 1: "good"}
