@@ -84,7 +84,9 @@ def original_pieces(processor: Any, text: str) -> list[str]:
 
 def texts_with_surprises() -> st.SearchStrategy[str]:
     """Texts of words, numbers with commas, spaces of all kinds, and any character at all."""
-    words = st.sampled_from(["the", "Import", "naïve", "1,", "10,000,", "2,5,", "(x)", "…", "“a”", "½", "e\u0301"])
+    words = st.sampled_from(
+        ["the", "Import", "naïve", "it’s", "1,", "10,000,", "2,5,", "(x)", "…", "“a”", "½", "e\u0301"]
+    )
     spaces = st.sampled_from([" ", "  ", "\n", "\t", "\u00a0", "\u200b", "\v", ""])
     surprises = st.text(st.characters(exclude_categories=()), max_size=4)  # lone surrogates too
     return st.lists(st.one_of(words, spaces, surprises), max_size=12).map("".join)
@@ -134,6 +136,13 @@ def test_lengths_add_up_to_the_normalized_text(text: str, lower: bool, keep_acce
     lengths = normalization.lengths(text)
     assert lengths.shape == (len(text),)
     assert lengths.sum() == len(normalization(text))
+
+
+@given(text=texts_with_surprises())
+def test_quick_normalization_gives_the_same_ids(text: str, small: Tokenizer) -> None:
+    assert isinstance(small, SentencePieceTokenizer)
+    quick, full = small.normalization.quick(text), small.normalization(text)
+    assert small._processor.encode(quick) == small._processor.encode(full)
 
 
 def test_batches_single_texts_flat_ids_and_threads_agree(tokenizer: Tokenizer, prose: list[str]) -> None:
