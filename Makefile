@@ -37,8 +37,9 @@ format: setup  ## Format the code and mend what ruff can mend by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup  ## Measure everything the README gives a number for
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+# benchmarks/batches.py and mini.py measure a prepared folder and a run that you name: their first lines say how.
+bench: setup  ## Measure tokenizer, sentence splitting and preparation on LITEBERT_DATA
+	@for name in tokenizer sentences prepare; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## Remove environments, caches and the demo's output
 	rm -rf .venv .venv-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output ./*.egg-info

@@ -134,9 +134,7 @@ class PlainAligner:
         self._unk_id = unk_id
         self._normalization = normalization
         self._normalize = normalize
-        self._lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
-        self._marked = np.array([piece.startswith(WORD_MARK) for piece in pieces], dtype=bool)
-        self._bare = self._marked & (self._lengths == 1)
+        self._lengths = np.array([len(piece.removeprefix(WORD_MARK)) for piece in pieces], dtype=np.int64)
         self._kinds = np.zeros(0x110000, dtype=np.uint8)
         self._kinds[0xD800:0xE000] = _OTHER  # surrogates: no character at all
 
@@ -167,27 +165,22 @@ class PlainAligner:
             ids: (P,) their pieces, one text after the other.
             counts: (texts,) how many pieces each text has.
         """
-        space = batch.kinds == _SPACE
-        begins = ~space
-        begins[1:] &= space[:-1]  # a word begins here; its mark comes before it
-        chars = np.flatnonzero(~space)
-        kinds, first = batch.kinds[chars], begins[chars]
-        sizes = np.maximum(kinds, _KNOWN) - (_KNOWN - 1) + first  # with the mark of its word
-        origin = np.repeat(chars, sizes)
-        lengths = self._lengths[ids]
+        chars = np.flatnonzero(batch.kinds != _SPACE)
+        if batch.kinds.max(initial=0) > _KNOWN:
+            chars = np.repeat(chars, np.maximum(batch.kinds[chars], _KNOWN) - (_KNOWN - 1))
+        lengths = self._lengths[ids]  # without word marks
         unknown = np.flatnonzero(ids == self._unk_id)
         if len(unknown):
-            runs = _run_lengths(kinds == _UNKNOWN, first)
+            runs = _run_lengths(np.flatnonzero(batch.kinds == _UNKNOWN))
             if len(runs) != len(unknown):
                 return None
             lengths[unknown] = runs
         stops = np.cumsum(lengths)
-        of_texts = _running(sizes)[np.searchsorted(chars, batch.bases)]
-        of_pieces = _running(lengths)[_running(counts)]
-        if not np.array_equal(of_texts, of_pieces):
+        if not np.array_equal(np.searchsorted(chars, batch.bases), _running(lengths)[_running(counts)]):
             return None
-        starts = origin[stops - lengths + self._marked[ids]]
-        ends = origin[stops - 1] + 1 - self._bare[ids]
+        bare = lengths == 0
+        starts = chars[stops - lengths]
+        ends = chars[stops - 1 + bare] + 1 - bare
         bounds = zip(starts[unknown].tolist(), ends[unknown].tolist(), strict=True)
         surfaces = [batch.joined[a:b] for a, b in bounds]
         bases = np.repeat(batch.bases[:-1], counts)
@@ -238,10 +231,7 @@ def _running(sizes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
 
-def _run_lengths(inside: npt.NDArray[np.bool_], cut: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Lengths of the runs of true entries in `inside`; one that is true in `cut` begins a new run."""
-    members = np.flatnonzero(inside)
-    begins = cut[members]
-    begins[:1] = True
-    begins[1:] |= np.diff(members) > 1
-    return np.diff(np.flatnonzero(begins), append=len(members))
+def _run_lengths(members: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Lengths of the runs of consecutive numbers in `members`, which ascend."""
+    begins = np.flatnonzero(np.diff(members, prepend=-2) > 1)
+    return np.diff(begins, append=len(members))

@@ -83,7 +83,6 @@ class SentencePieceTokenizer(Tokenizer):
         }
         self._split_ids = frozenset(self._splits)
         self._split_table = np.isin(everything, list(self._splits))
-        self._end_table = np.isin(everything, [self.cls_id, self.sep_id])
         self._aligner = PlainAligner(
             self._pieces, self.special_ids, self.unk_id, self._settings.normalizer, normalization, self._normalize
         )
@@ -172,7 +171,7 @@ class SentencePieceTokenizer(Tokenizer):
         return [ids if untouched(ids) else self._apply_splits(ids) for ids in encoded]
 
     def _run(self, texts: Sequence[str], out_type: Any) -> list[Any]:
-        """Let sentencepiece encode texts that need not be normalized yet."""
+        """Normalize texts and let sentencepiece encode them."""
         prepared = list(map(self.normalization.quick, texts))
         if len(prepared) <= _FEW:
             return [self._processor.encode(text, out_type=out_type) for text in prepared]
@@ -245,19 +244,18 @@ class SentencePieceTokenizer(Tokenizer):
         if spans.surfaces:
             surfaces = {surface: self._normalize(surface)[1:] for surface in set(spans.surfaces)}
             pieces[places[spans.unknown]] = [surfaces[surface] for surface in spans.surfaces]
-        segments = np.zeros(len(ids), dtype=object)
         offsets = self._span_tuples(starts, ends)
         # Arrays of objects until the end: lists of everything would keep the garbage collector busy.
-        columns = (
-            self._number_table[ids],
-            pieces,
-            offsets,
-            self.word_start_table[ids],
-            segments,
-            self._end_table[ids],
-        )
-        bounds = pairwise(accumulate(lengths.tolist(), initial=0))
-        return [Encoding(*(column[a:b].tolist() for column in columns)) for a, b in bounds]
+        columns = (self._number_table[ids], pieces, offsets, self.word_start_table[ids])
+        ends_special = [special_tokens] if special_tokens else []
+        return [
+            Encoding(
+                *(column[a:b].tolist() for column in columns),
+                [0] * (b - a),
+                [*ends_special, *([False] * (b - a - 2 * special_tokens)), *ends_special],
+            )
+            for a, b in pairwise(accumulate(lengths.tolist(), initial=0))
+        ]
 
     def _join(self, parts: Sequence[Encoding], special_tokens: bool) -> Encoding:
         """Join the encodings of one or two texts to that of a sequence."""
