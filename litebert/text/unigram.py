@@ -244,15 +244,18 @@ class SentencePieceTokenizer(Tokenizer):
         if spans.surfaces:
             surfaces = {surface: self._normalize(surface)[1:] for surface in set(spans.surfaces)}
             pieces[places[spans.unknown]] = [surfaces[surface] for surface in spans.surfaces]
-        offsets = self._span_tuples(starts, ends)
         # Arrays of objects until the end: lists of everything would keep the garbage collector busy.
-        columns = (self._number_table[ids], pieces, offsets, self.word_start_table[ids])
-        ends_special = [special_tokens] if special_tokens else []
+        numbers, offsets = self._number_table[ids], self._span_tuples(starts, ends)
+        word_starts = self.word_start_table[ids]
+        outer = [True] if special_tokens else []
         return [
             Encoding(
-                *(column[a:b].tolist() for column in columns),
-                [0] * (b - a),
-                [*ends_special, *([False] * (b - a - 2 * special_tokens)), *ends_special],
+                ids=numbers[a:b].tolist(),
+                pieces=pieces[a:b].tolist(),
+                offsets=offsets[a:b].tolist(),
+                word_starts=word_starts[a:b].tolist(),
+                segment_ids=[0] * (b - a),
+                special=[*outer, *([False] * (b - a - 2 * len(outer))), *outer],
             )
             for a, b in pairwise(accumulate(lengths.tolist(), initial=0))
         ]
