@@ -81,7 +81,6 @@ class SentencePieceTokenizer(Tokenizer):
             for i, piece in enumerate(self._pieces)
             if _ends_in_digit_comma(piece)
         }
-        self._split_ids = frozenset(self._splits)
         self._split_table = np.isin(everything, list(self._splits))
         self._aligner = PlainAligner(
             self._pieces, self.special_ids, self.unk_id, self._settings.normalizer, normalization, self._normalize
@@ -102,7 +101,11 @@ class SentencePieceTokenizer(Tokenizer):
         """See `Tokenizer`."""
         if not self._table_suffices:
             return super().encode_flat(texts)
-        arrays: list[npt.NDArray[np.int32]] = self._run(texts, out_type="numpy")
+        prepared = list(map(self.normalization.quick, texts))
+        if len(prepared) <= _FEW:
+            arrays = [self._processor.encode(text, out_type="numpy") for text in prepared]
+        else:
+            arrays = self._processor.encode(prepared, out_type="numpy", num_threads=1)
         lengths = np.array([len(ids) for ids in arrays], dtype=np.int64)
         ids = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
         hits = np.flatnonzero(self._split_table[ids])
@@ -148,7 +151,7 @@ class SentencePieceTokenizer(Tokenizer):
     def save(self, folder: Path) -> None:
         """See `Tokenizer`: `spiece.model`, `tokenizer.json` and `tokenizer_config.json`."""
         scores: list[float] = self._processor.get_score(list(range(self.vocab_size)))
-        vocabulary = Vocabulary(self._pieces, scores, SPECIAL_PIECES, self._split_ids)
+        vocabulary = Vocabulary(self._pieces, scores, SPECIAL_PIECES, frozenset(self._splits))
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / MODEL_FILE).write_bytes(self._model)
@@ -163,26 +166,12 @@ class SentencePieceTokenizer(Tokenizer):
         return "," in self._ids
 
     def _encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if not self._table_suffices:
-            segmented = (self._segment(self.normalization(text)) for text in texts)
-            return [[self.piece_to_id(piece) for piece in pieces] for pieces in segmented]
-        encoded = self._run(texts, out_type=int)
-        untouched = self._split_ids.isdisjoint
-        return [ids if untouched(ids) else self._apply_splits(ids) for ids in encoded]
-
-    def _run(self, texts: Sequence[str], out_type: Any) -> list[Any]:
-        """Normalize texts and let sentencepiece encode them."""
-        prepared = list(map(self.normalization.quick, texts))
-        if len(prepared) <= _FEW:
-            return [self._processor.encode(text, out_type=out_type) for text in prepared]
-        encoded: list[Any] = self._processor.encode(prepared, out_type=out_type, num_threads=1)
-        return encoded
-
-    def _apply_splits(self, ids: list[int]) -> list[int]:
-        split = ids.copy()
-        for at in reversed([at for at, i in enumerate(ids) if i in self._split_ids]):
-            split[at : at + 1] = self._splits[ids[at]]
-        return split
+        if self._table_suffices:
+            ids, lengths = self.encode_flat(texts)
+            numbers = self._number_table[ids]
+            return [numbers[a:b].tolist() for a, b in _bounds(lengths)]
+        segmented = (self._segment(self.normalization(text)) for text in texts)
+        return [[self.piece_to_id(piece) for piece in pieces] for pieces in segmented]
 
     def _segment(self, normalized: str) -> list[str]:
         """Return the pieces of a normalized text step by step, as the original does."""
@@ -250,14 +239,14 @@ class SentencePieceTokenizer(Tokenizer):
         outer = [True] if special_tokens else []
         return [
             Encoding(
-                ids=numbers[a:b].tolist(),
-                pieces=pieces[a:b].tolist(),
-                offsets=offsets[a:b].tolist(),
-                word_starts=word_starts[a:b].tolist(),
-                segment_ids=[0] * (b - a),
-                special=[*outer, *([False] * (b - a - 2 * len(outer))), *outer],
+                numbers[a:b].tolist(),
+                pieces[a:b].tolist(),
+                offsets[a:b].tolist(),
+                word_starts[a:b].tolist(),
+                [0] * (b - a),
+                [*outer, *([False] * (b - a - 2 * len(outer))), *outer],
             )
-            for a, b in pairwise(accumulate(lengths.tolist(), initial=0))
+            for a, b in _bounds(lengths)
         ]
 
     def _join(self, parts: Sequence[Encoding], special_tokens: bool) -> Encoding:
@@ -304,6 +293,11 @@ def _spread(column: npt.NDArray[Any], places: npt.NDArray[np.int64], size: int) 
     spread = np.zeros(size, dtype=column.dtype)
     spread[places] = column
     return spread
+
+
+def _bounds(lengths: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Begin and end of each of several stretches that follow each other."""
+    return pairwise(accumulate(lengths.tolist(), initial=0))
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
