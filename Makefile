@@ -19,7 +19,7 @@ help:  ## List the targets
 
 setup: .venv/.installed  ## Make .venv with every extra
 
-demo: demo-scratch  ## See it work: pre-train, fine-tune, compare and predict, in about five minutes
+demo: demo-scratch  ## See it work: pre-train, fine-tune, compare and predict, in a few minutes
 
 demo-scratch: $(DEMO_VENV)/.installed
 	@$(DEMO_VENV)/bin/python examples/demo
