@@ -77,9 +77,10 @@ def align(
 class PlainBatch(NamedTuple):
     """Some texts, those among them that are not plain put aside."""
 
+    texts: Sequence[str]
     plain: list[bool]
-    texts: list[str]
-    """Empty where a text is not plain."""
+    chosen: list[str]
+    """The texts, but empty where one is not plain."""
     joined: str
     """All the texts, each followed by a line end."""
     kinds: npt.NDArray[np.uint8]
@@ -155,7 +156,7 @@ class PlainAligner:
             for i in np.unique(others).tolist():
                 plain[i], chosen[i] = False, ""
                 kinds[bases[i] : bases[i + 1]] = _SPACE
-        return PlainBatch(plain, chosen, joined, kinds, bases)
+        return PlainBatch(texts, plain, chosen, joined, kinds, bases)
 
     def spans(self, batch: PlainBatch, ids: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]) -> Spans | None:
         """Return where the pieces lie, or None if they do not add up to the texts, which then need `align`.

@@ -1,9 +1,11 @@
 """The original's tokenizer: its normalization, a unigram model of sentencepiece, its split of digits and commas."""
 
+import gc
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
@@ -25,8 +27,11 @@ SPECIAL_PIECES = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 MODEL_FILE = "spiece.model"
 CONFIG_FILE = "tokenizer_config.json"
 
-_CHUNK_CHARACTERS = 1 << 16
-"""Batches are worked on in portions of about this size: they fit a cache, and threads have something to share."""
+_PORTION = 1 << 16
+"""Batches are worked on in portions of about so many characters: memory is bounded, and a cache holds them."""
+
+_SHARED_PORTION = 1 << 19
+"""Threads that share a portion need more, or they would wait for each other."""
 
 _FEW = 8
 """For more texts than this a thread of sentencepiece's own is started."""
@@ -34,6 +39,10 @@ _FEW = 8
 _SYMBOLS = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~€£')
 _ENGLISH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
+_Segmented = list[npt.NDArray[np.int32]]
+"""The ids of each text, as sentencepiece gives them."""
+
+_State = TypeVar("_State")
 _Result = TypeVar("_Result")
 
 
@@ -94,39 +103,43 @@ class SentencePieceTokenizer(Tokenizer):
         return self._normalize(text).replace(WORD_MARK, " ").strip(" ")
 
     def encode_ids(self, texts: Sequence[str], *, threads: int = 1) -> list[list[int]]:
-        """See `Tokenizer`; `threads` share the work, most of which is done outside Python."""
-        return _in_chunks(self._encode_ids, texts, threads)
+        """See `Tokenizer`."""
+        if not self._table_suffices:
+            segmented = (self._segment(self.normalization(text)) for text in texts)
+            return [[self.piece_to_id(piece) for piece in pieces] for pieces in segmented]
+
+        def finish(_: Sequence[str], segmented: _Segmented) -> list[list[int]]:
+            ids, lengths = self._flat(segmented)
+            numbers = self._number_table[ids]
+            return [numbers[a:b].tolist() for a, b in _bounds(lengths)]
+
+        with _collector_paused(len(texts) > _FEW):
+            return self._in_portions(texts, lambda portion: (portion, portion), finish, threads)
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """See `Tokenizer`."""
         if not self._table_suffices:
             return super().encode_flat(texts)
-        prepared = list(map(self.normalization.quick, texts))
-        if len(prepared) <= _FEW:
-            arrays = [self._processor.encode(text, out_type="numpy") for text in prepared]
-        else:
-            arrays = self._processor.encode(prepared, out_type="numpy", num_threads=1)
-        lengths = np.array([len(ids) for ids in arrays], dtype=np.int64)
-        ids = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
-        hits = np.flatnonzero(self._split_table[ids])
-        if len(hits):
-            parts = [self._splits[i] for i in ids[hits].tolist()]
-            more = [len(part) - 1 for part in parts]
-            np.add.at(lengths, np.searchsorted(np.cumsum(lengths), hits, side="right"), more)
-            rest = list(chain.from_iterable(part[1:] for part in parts))
-            ids = np.insert(ids, np.repeat(hits + 1, more), rest)
-            ids[hits + np.cumsum([0, *more[:-1]])] = [part[0] for part in parts]
-        return ids, lengths
+        return self._flat(self._run(self._prepare(texts), threads=1))
 
     def encode(self, text: str, text_pair: str | None = None, *, special_tokens: bool = True) -> Encoding:
         """See `Tokenizer`."""
         if text_pair is None:
-            return self._encode_chunk([text], special_tokens)[0]
-        return self._join(self._encode_chunk([text, text_pair], special_tokens=False), special_tokens)
+            return self.encode_batch([text], special_tokens=special_tokens)[0]
+        return self._join(self.encode_batch([text, text_pair], special_tokens=False), special_tokens)
 
     def encode_batch(self, texts: Sequence[str], *, special_tokens: bool = True, threads: int = 1) -> list[Encoding]:
         """See `Tokenizer`."""
-        return _in_chunks(lambda chunk: self._encode_chunk(chunk, special_tokens), texts, threads)
+
+        def select(portion: Sequence[str]) -> tuple[PlainBatch, Sequence[str]]:
+            batch = self._aligner.select(portion)
+            return batch, batch.chosen
+
+        def finish(batch: PlainBatch, segmented: _Segmented) -> list[Encoding]:
+            return self._encodings(batch, segmented, special_tokens)
+
+        with _collector_paused(len(texts) > _FEW):
+            return self._in_portions(texts, select, finish, threads)
 
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer`."""
@@ -165,13 +178,57 @@ class SentencePieceTokenizer(Tokenizer):
         """Whether all pieces to be split are in the table: unknown ones never end in a comma that is known."""
         return "," in self._ids
 
-    def _encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if self._table_suffices:
-            ids, lengths = self.encode_flat(texts)
-            numbers = self._number_table[ids]
-            return [numbers[a:b].tolist() for a, b in _bounds(lengths)]
-        segmented = (self._segment(self.normalization(text)) for text in texts)
-        return [[self.piece_to_id(piece) for piece in pieces] for pieces in segmented]
+    def _in_portions(
+        self,
+        texts: Sequence[str],
+        begin: Callable[[Sequence[str]], tuple[_State, Sequence[str]]],
+        finish: Callable[[_State, _Segmented], list[_Result]],
+        threads: int,
+    ) -> list[_Result]:
+        """Work on `texts` in portions: begin in Python, segment outside of it, finish in Python; join the results.
+
+        With more than one thread a portion is segmented while the one before it is finished and the next begun.
+        """
+        results: list[_Result] = []
+        if threads <= 1 or len(texts) <= _FEW:
+            for portion in _portions(texts, _PORTION):
+                state, chosen = begin(portion)
+                results += finish(state, self._run(self._prepare(chosen), threads))
+            return results
+        with ThreadPoolExecutor(1) as background:
+            running: tuple[_State, Future[_Segmented]] | None = None
+            for portion in _portions(texts, _SHARED_PORTION):
+                state, chosen = begin(portion)
+                future = background.submit(self._run, self._prepare(chosen), threads)
+                if running:
+                    results += finish(running[0], running[1].result())
+                running = state, future
+            if running:
+                results += finish(running[0], running[1].result())
+        return results
+
+    def _prepare(self, texts: Sequence[str]) -> list[bytes]:
+        return list(map(self.normalization.quick, texts))
+
+    def _run(self, prepared: list[bytes], threads: int) -> _Segmented:
+        if len(prepared) <= _FEW:
+            return [self._processor.encode(text, out_type="numpy") for text in prepared]
+        segmented: _Segmented = self._processor.encode(prepared, out_type="numpy", num_threads=threads)
+        return segmented
+
+    def _flat(self, segmented: _Segmented) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Join the ids of texts, digits and commas split; return them and how many each text has."""
+        lengths = np.array([len(ids) for ids in segmented], dtype=np.int64)
+        ids = np.concatenate([*segmented, np.zeros(0, dtype=np.int32)])
+        hits = np.flatnonzero(self._split_table[ids])
+        if len(hits):
+            parts = [self._splits[i] for i in ids[hits].tolist()]
+            more = [len(part) - 1 for part in parts]
+            np.add.at(lengths, np.searchsorted(np.cumsum(lengths), hits, side="right"), more)
+            rest = list(chain.from_iterable(part[1:] for part in parts))
+            ids = np.insert(ids, np.repeat(hits + 1, more), rest)
+            ids[hits + np.cumsum([0, *more[:-1]])] = [part[0] for part in parts]
+        return ids, lengths
 
     def _segment(self, normalized: str) -> list[str]:
         """Return the pieces of a normalized text step by step, as the original does."""
@@ -193,14 +250,13 @@ class SentencePieceTokenizer(Tokenizer):
 
     # Encodings
 
-    def _encode_chunk(self, texts: Sequence[str], special_tokens: bool) -> list[Encoding]:
-        batch = self._aligner.select(texts)
-        encodings = self._encode_plain(batch, special_tokens)
+    def _encodings(self, batch: PlainBatch, segmented: _Segmented, special_tokens: bool) -> list[Encoding]:
+        encodings = self._encode_plain(batch, segmented, special_tokens)
         if encodings is None:
-            return [self._join([self._encode_any(text)], special_tokens) for text in texts]
+            return [self._join([self._encode_any(text)], special_tokens) for text in batch.texts]
         for i, plain in enumerate(batch.plain):
             if not plain:
-                encodings[i] = self._join([self._encode_any(texts[i])], special_tokens)
+                encodings[i] = self._join([self._encode_any(batch.texts[i])], special_tokens)
         return encodings
 
     def _encode_any(self, text: str) -> Encoding:
@@ -216,9 +272,9 @@ class SentencePieceTokenizer(Tokenizer):
     def _vanishes(self, char: str) -> bool:
         return not self._processor.normalize(char)
 
-    def _encode_plain(self, batch: PlainBatch, special_tokens: bool) -> list[Encoding] | None:
+    def _encode_plain(self, batch: PlainBatch, segmented: _Segmented, special_tokens: bool) -> list[Encoding] | None:
         """Encode the plain texts of a batch all at once; None if the pieces do not add up to the texts."""
-        ids, lengths = self.encode_flat(batch.texts)
+        ids, lengths = self._flat(segmented)
         spans = self._aligner.spans(batch, ids, lengths)
         if spans is None:
             return None
@@ -300,21 +356,29 @@ def _bounds(lengths: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     return pairwise(accumulate(lengths.tolist(), initial=0))
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def _portions(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Divide `texts` where there are `size` characters together."""
     begin = characters = 0
     for i, text in enumerate(texts):
         characters += len(text)
-        if characters >= _CHUNK_CHARACTERS:
+        if characters >= size:
             yield texts[begin : i + 1]
             begin, characters = i + 1, 0
     if begin < len(texts):
         yield texts[begin:]
 
 
-def _in_chunks(function: Callable[[Sequence[str]], list[_Result]], texts: Sequence[str], threads: int) -> list[_Result]:
-    """Apply `function` to portions of `texts`, several at a time if there are `threads`, and join the results."""
-    chunks = list(_chunks(texts))
-    if threads <= 1 or len(chunks) <= 1:
-        return [result for chunk in chunks for result in function(chunk)]
-    with ThreadPoolExecutor(min(threads, len(chunks))) as pool:
-        return [result for results in pool.map(function, chunks) for result in results]
+@contextmanager
+def _collector_paused(pause: bool) -> Iterator[None]:
+    """Keep the garbage collector from going through every list just made again and again.
+
+    It does so as their number grows, takes as long as all the rest, and finds nothing: they hold no cycles.
+    """
+    pause = pause and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
