@@ -23,7 +23,7 @@ def tokens_per_second(folder: Path, length: int, seconds: float) -> float:
     source = WindowSource({folder: 1.0}, SpecialIds.of(tokenizer), settings, seed=1)
     tokens, start = 0, time.process_time()
     for batch in BatchStream(source):
-        micro_batches(batch, settings, tokenizer.pad_id)
+        micro_batches(batch, settings, tokenizer.pad_id, 1)
         tokens += batch.num_tokens
         if time.process_time() - start > seconds:
             break

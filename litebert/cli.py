@@ -15,7 +15,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from cyclopts import App, CycloptsError, Parameter
 
 from litebert import __version__
-from litebert.errors import ConfigError, InputError, UserError
+from litebert.console import log, speaks
+from litebert.errors import ConfigError, InputError, Stopped, UserError
 
 T = TypeVar("T")
 
@@ -439,9 +440,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             print_error=False,
             result_action="return_value",
         )
-        if isinstance(answer, Answer):
+        if isinstance(answer, Answer) and speaks():
             _show(answer, as_json)
         sys.stdout.flush()
+    except Stopped as stop:
+        log(f"litebert: {stop}")
+        sys.exit(128 + stop.signal)
     except UserError as error:
         _fail(" ".join(str(error).split()))
     except CycloptsError as error:

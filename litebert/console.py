@@ -1,5 +1,6 @@
 """What the user sees while work goes on: log lines and progress, always on stderr, never on stdout."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,9 +14,15 @@ LINE_SECONDS = 10.0
 """Where stderr is no terminal, progress is a plain line at most this often."""
 
 
+def speaks() -> bool:
+    """Tell whether people should read this process's words: of several that share a run, the first one's."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def log(message: str) -> None:
     """Write one line to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    if speaks():
+        print(message, file=sys.stderr, flush=True)
 
 
 class Advance(Protocol):
@@ -30,7 +37,7 @@ def progress(label: str, total: float | None = None, unit: str = "") -> Iterator
 
     `total` is the number of units to be done, None where that is unknown.
     """
-    with (_terminal if sys.stderr.isatty() else _lines)(label, total, unit) as advance:
+    with (_terminal if speaks() and sys.stderr.isatty() else _lines)(label, total, unit) as advance:
         yield advance
 
 

@@ -35,3 +35,16 @@ class CheckpointError(UserError):
 
 class OutputError(UserError):
     """A place that cannot be written: not empty, not permitted, or full."""
+
+
+class TrainingError(UserError):
+    """A training run that cannot succeed as it was set up."""
+
+
+class Stopped(LitebertError):
+    """A run ended early because it was told to; all it did is saved."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+        """Number of the signal."""

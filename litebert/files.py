@@ -17,7 +17,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutputError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise OutputError(f"{path}: no permission to write here; choose another folder") from error
@@ -31,6 +31,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     A folder that stood at `path` is replaced. After an error nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    before = path.with_name(f".{path.name}.{os.getpid()}.before")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -42,11 +43,17 @@ def new_folder(path: Path) -> Iterator[Path]:
                     _sync(file)
             _sync(temporary)
             if path.exists():
-                shutil.rmtree(path)
-            temporary.rename(path)
+                path.rename(before)
+            try:
+                temporary.rename(path)
+            except OSError:
+                if before.exists():
+                    before.rename(path)
+                raise
             _sync(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(before, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

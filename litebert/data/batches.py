@@ -42,7 +42,7 @@ class DataSettings:
     batch_size: int = 64
     """Sequences of full length a step; times `pairs.length` it is the token budget of a step."""
     micro_batches: int = 1
-    """Parts in which a step is computed; more need less memory, the data stay the same."""
+    """Parts in which each process computes its share of a step; more need less memory, the data stay the same."""
     workers: int = 0
     """Processes that prepare batches ahead of the training loop; 0: the loop prepares them itself."""
     pairs: PairSettings = field(default_factory=PairSettings)
@@ -181,9 +181,16 @@ class WindowSource:
 class BatchStream:
     """An endless iterator over steps; `state` is the place behind the last step it gave."""
 
-    def __init__(self, source: WindowSource, state: StreamState = StreamState()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        source: WindowSource,
+        state: StreamState = StreamState(),  # noqa: B008
+        skipped: frozenset[int] = frozenset(),
+    ) -> None:
+        """Begin at `state`; windows that are `skipped` are left out."""
         self.source = source
         self.state = state
+        self.skipped = skipped
 
     def __iter__(self) -> Iterator[PretrainBatch]:
         """Give steps from `state` on, for ever."""
@@ -192,7 +199,7 @@ class BatchStream:
         parts: list[PretrainBatch] = []
         tokens = sequences = 0
         start = self.state
-        for number, (samples, masked) in _windows(self.source, start.window):
+        for number, (samples, masked) in _windows(self.source, start.window, self.skipped):
             ends = samples.cu_seqlens
             first = start.sample if number == start.window else 0
             while first < len(samples.labels):
@@ -209,15 +216,15 @@ class BatchStream:
                     parts, tokens, sequences = [], 0, 0
 
 
-def _windows(source: WindowSource, first: int) -> Iterator[tuple[int, tuple[Samples, Masked]]]:
+def _windows(source: WindowSource, first: int, skipped: frozenset[int]) -> Iterator[tuple[int, tuple[Samples, Masked]]]:
     """Give the windows from `first` on in order, computed here or ahead of time by worker processes."""
     workers = source.settings.workers
+    numbers = (number for number in itertools.count(first) if number not in skipped)
     if not workers:
-        for number in itertools.count(first):
+        for number in numbers:
             yield number, source.window(number)
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_adopt, initargs=(source,)) as pool:
-        numbers = itertools.count(first)
         ahead = deque((n, pool.submit(_work, n)) for n in itertools.islice(numbers, 2 * workers))
         try:
             while True:
@@ -258,9 +265,8 @@ def held_out_batches(source: WindowSource, tokens: int) -> Iterator[PretrainBatc
             first = stop
 
 
-def micro_batches(batch: PretrainBatch, settings: DataSettings, pad_id: int) -> list[PretrainBatch]:
-    """Divide a step into `settings.micro_batches` parts, padded to shapes that depend on the settings alone."""
-    parts = settings.micro_batches
+def micro_batches(batch: PretrainBatch, settings: DataSettings, pad_id: int, parts: int) -> list[PretrainBatch]:
+    """Divide a step into parts, padded to shapes that depend on the settings and the number of parts alone."""
     if parts == 1:
         divided = [batch]
         tokens, sequences = settings.token_budget, settings.sequence_slots
@@ -270,18 +276,21 @@ def micro_batches(batch: PretrainBatch, settings: DataSettings, pad_id: int) -> 
         divided = [_select(batch, np.sort(order[part::parts])) for part in range(parts)]
         tokens = -(-settings.token_budget // parts) + settings.pairs.length
         sequences = -(-settings.sequence_slots // parts)
-    # Some three standard deviations above the mean of masked tokens; what is beyond is not predicted.
+    # Some four standard deviations above the mean of masked tokens. A part with more of them, one in many thousands,
+    # gets twice the room, as a shape of its own.
     mean = settings.masking.share * tokens
-    masked = min(tokens, -(-int(mean + 2.5 * mean**0.5 + 8) // 8) * 8)
-    return [pad(part, tokens, sequences, masked, pad_id) for part in divided]
+    room = min(tokens, -(-int(mean + 3 * mean**0.5 + 8) // 8) * 8)
+    return [
+        pad(part, tokens, sequences, room * max(1, -(-len(part.masked_positions) // room)), pad_id) for part in divided
+    ]
 
 
 def pad(batch: PretrainBatch, tokens: int, sequences: int, masked: int, pad_id: int) -> PretrainBatch:
-    """Fill a batch up to fixed shapes; predictions beyond `masked` are dropped."""
+    """Fill a batch up to fixed shapes: numbers of tokens, sequences and masked tokens."""
 
     def fill(values: NDArray[np.integer], size: int, value: int) -> NDArray[np.int64]:
         out = np.full(size, value, dtype=np.int64)
-        out[: min(len(values), size)] = values[:size]
+        out[: len(values)] = values
         return out
 
     return PretrainBatch(

@@ -14,6 +14,7 @@ Only the folder's own names stand inside, no times and no paths: the same text g
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -192,6 +193,12 @@ class TokenCorpus:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_corpus, (self.path,)
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that training reads from here: the tokenizer and the content of every shard."""
+        content = [self.fingerprint, *(digest for _, _, digest in _expected_files(self.index))]
+        return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
     def split(self, name: str) -> CorpusSplit:
         """Map the shards of "train" or "held_out". Raises DataFolderError for any other name."""

@@ -7,15 +7,15 @@ the name is whole; hashes tell damage done later, and the checkpoint before is u
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from litebert.console import log
 from litebert.data.batches import StreamState
 from litebert.errors import CheckpointError
 from litebert.files import new_folder, sha256
@@ -36,10 +36,37 @@ class Progress:
     """Time spent in steps, in all sessions of the run."""
     data: StreamState = field(default_factory=StreamState)
     """The next sequence to be read."""
+    skipped: tuple[int, ...] = ()
+    """Windows of the data that are left out, since the run diverged on them."""
+    rollbacks: int = 0
+    """How often it did."""
+    losses: tuple[float, ...] = ()
+    """Of the last steps, for noticing a divergence."""
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Progress":
+        """Read what `asdict` and JSON made of one."""
+        lists = {"skipped": tuple(values["skipped"]), "losses": tuple(values["losses"])}
+        return cls(**values | lists | {"data": StreamState(*values["data"])})
 
 
-def environment() -> dict[str, str | int]:
-    """Return what a run's bits depend on, besides its settings."""
+Environment = dict[str, str | int]
+"""What a run's bits depend on, besides its settings."""
+
+Note = Callable[[str, str], None]
+"""Told of an incident: what, in one word, and a sentence."""
+
+
+class Manifest(NamedTuple):
+    """What a checkpoint says of itself."""
+
+    progress: Progress
+    environment: Environment
+    data: list[str]
+
+
+def environment() -> Environment:
+    """Return what results depend on wherever torch computes: its version, threads and the processor's instructions."""
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -47,16 +74,29 @@ def environment() -> dict[str, str | int]:
     }
 
 
-def save(folder: Path, model: nn.Module, optimizer: Combined, progress: Progress, keep: int) -> Path:
-    """Write a checkpoint under `folder`, then remove all but the newest `keep`."""
+def save(
+    folder: Path,
+    model: nn.Module,
+    optimizer: Combined,
+    progress: Progress,
+    *,
+    keep: int,
+    environment: Environment,
+    data: list[str],
+) -> Path:
+    """Write a checkpoint under `folder`, then remove all but the newest `keep`.
+
+    `data` are the hashes of what the run reads.
+    """
     path = folder / f"step-{progress.step}"
     with new_folder(path) as new:
         save_file(unique_parameters(model), new / WEIGHTS)
         save_file(optimizer.state(), new / OPTIMIZER)
         manifest = {
             "format": 1,
-            "progress": asdict(progress) | {"data": progress.data._asdict()},
-            "environment": environment(),
+            "progress": asdict(progress),
+            "environment": environment,
+            "data": data,
             "sha256": {name: sha256(new / name) for name in (WEIGHTS, OPTIMIZER)},
         }
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -68,43 +108,49 @@ def save(folder: Path, model: nn.Module, optimizer: Combined, progress: Progress
 def saved(folder: Path) -> list[Path]:
     """Return the checkpoints under `folder`, oldest first."""
     found = [p for p in folder.glob("step-*") if p.name.removeprefix("step-").isdigit()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
-def restore(folder: Path, model: nn.Module, optimizer: Combined) -> Progress | None:
-    """Load the newest whole checkpoint; None where there is none. Damaged ones are named and passed over.
+def step_of(path: Path) -> int:
+    """Return the step of the checkpoint in a folder."""
+    return int(path.name.removeprefix("step-"))
 
-    Raises CheckpointError if checkpoints are there but none is whole.
+
+def restore(folder: Path, model: nn.Module, optimizer: Combined, *, last: int | None = None, note: Note) -> Manifest:
+    """Load the newest whole checkpoint, of step `last` or before; return its manifest.
+
+    Damaged ones are named and passed over. Raises CheckpointError if none is whole.
     """
-    paths = saved(folder)
-    for path in reversed(paths):
+    for path in reversed(saved(folder)):
+        if last is not None and step_of(path) > last:
+            continue
         try:
             manifest = verify(path)
         except CheckpointError as error:
-            log(f"warning: {error}")
+            note("damaged_checkpoint", str(error))
             continue
         _load_parameters(model, load_file(path / WEIGHTS), path)
         optimizer.load_state(load_file(path / OPTIMIZER))
-        changed = [
-            f"{key} was {then}, is {environment()[key]}"
-            for key, then in manifest["environment"].items()
-            if key in environment() and environment()[key] != then
-        ]
-        if changed:
-            log(f"warning: resumed run is not bit-exact: {'; '.join(changed)}")
-        values = manifest["progress"]
-        return Progress(**values | {"data": StreamState(**values["data"])})
-    if paths:
-        raise CheckpointError(f"{folder}: no checkpoint is whole; start again in another folder")
-    return None
+        return manifest
+    raise CheckpointError(f"{folder}: no checkpoint is whole; start again in another folder")
 
 
-def verify(path: Path) -> dict[str, Any]:
+def discard(folder: Path, after: int) -> None:
+    """Remove the checkpoints after step `after`, and what kills left half-written."""
+    for path in saved(folder):
+        if step_of(path) > after:
+            shutil.rmtree(path)
+    for path in folder.glob(".step-*"):
+        shutil.rmtree(path)
+
+
+def verify(path: Path) -> Manifest:
     """Return the manifest of a checkpoint whose files are what they were when written, else raise CheckpointError."""
     try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        damaged = [name for name, digest in manifest["sha256"].items() if sha256(path / name) != digest]
-    except (OSError, ValueError, KeyError) as error:
+        values: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        damaged = [name for name, digest in values["sha256"].items() if sha256(path / name) != digest]
+        manifest = Manifest(Progress.of(values["progress"]), values["environment"], values["data"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); the checkpoint before it is used") from None
     if damaged:
         raise CheckpointError(f"{path} is damaged ({', '.join(damaged)}); the checkpoint before it is used")

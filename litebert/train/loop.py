@@ -1,9 +1,11 @@
 """The training loop: one function. What it learns from is an objective; what watches it is a hook."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,7 +15,9 @@ from torch import nn
 from litebert.data.batches import BatchStream, PretrainBatch
 from litebert.errors import ConfigError
 from litebert.train.checkpoints import Progress
+from litebert.train.guard import Guard
 from litebert.train.optimizers import Combined
+from litebert.train.parallel import World
 from litebert.train.schedules import ScheduleSettings, rate_factor
 
 Metrics = dict[str, float]
@@ -43,18 +47,26 @@ class LoopSettings:
     """Held-out tokens an evaluation reads."""
     log_every: int = 10
     """Steps between lines of metrics."""
+    rollbacks: int = 3
+    """How often a run that diverges goes back to its last good checkpoint and leaves out the data in which it happened,
+    before it is given up."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "checkpoint_every", "keep", "evaluate_every", "held_out_tokens", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}: expected 1 or more")
+        if self.rollbacks < 0:
+            raise ConfigError(f"rollbacks = {self.rollbacks}: expected 0 or more")
 
 
 class Objective(Protocol):
     """What a run minimizes."""
 
     def backward(self, batch: PretrainBatch) -> Callable[[], Metrics]:
-        """Add the gradients of a step; the metrics are read later, as reading waits for the device."""
+        """Add the gradients of a step; the metrics are read later, as reading waits for the device.
+
+        Among them is `loss`, what is minimized.
+        """
 
 
 @dataclass(kw_only=True)
@@ -66,12 +78,24 @@ class Run:
     stream: BatchStream
     progress: Progress
     seed: int
+    world: World = field(default_factory=World)
 
 
 class Hook(Protocol):
-    """Called after every step; `metrics` waits for the device, so hooks call it only when they need it."""
+    """Called after every step with the run and the step's metrics."""
 
-    def __call__(self, run: Run, metrics: Callable[[], Metrics]) -> None: ...  # noqa: D102
+    def __call__(self, run: Run, metrics: Metrics) -> None: ...  # noqa: D102
+
+
+class Diverged(Exception):
+    """A step went wrong; its weights are not to be used."""
+
+    def __init__(self, step: int, windows: range, problem: str) -> None:
+        super().__init__(problem)
+        self.step = step
+        """The last one before it went wrong."""
+        self.windows = windows
+        """Of the data, those read since then."""
 
 
 def train(
@@ -82,47 +106,90 @@ def train(
     steps: int,
     clip: float,
     hooks: Sequence[Hook],
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Take steps until `steps` are done. All chance in step n is drawn from (seed, n), however it was reached."""
+    """Take steps until `steps` are done, or `stop` says so in any process.
+
+    All chance in step n is drawn from (seed, n), however it was reached. Raises Diverged.
+    """
+    if run.progress.step >= steps:
+        return
     run.model.train()
+    guard = Guard(run.progress.losses)
+    calm = run.progress  # before the first of the losses that look like a divergence
     batches = iter(run.stream)
+    upcoming, wait = _timed(batches)
     while run.progress.step < steps:
         start = time.perf_counter()
-        batch = next(batches)
-        waited = time.perf_counter() - start
-        seed_everything(run.seed, run.progress.step)
-        factor = rate_factor(schedule, run.progress.step, steps)
+        batch, waited, place, before = upcoming, wait, run.stream.state, run.progress
+        seed_everything(run.seed, before.step, run.world.rank)
+        factor = rate_factor(schedule, before.step, steps)
         run.optimizer.set_factor(factor)
         read = objective.backward(batch)
-        limit = clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(run.model.parameters(), limit)
+        gradient_norm = nn.utils.clip_grad_norm_(run.model.parameters(), clip or float("inf"))
         run.optimizer.step()
         run.optimizer.zero_grad()
-        before = run.progress
+        if before.step + 1 < steps:
+            upcoming, wait = _timed(batches)  # while the device is at work
+        metrics = read() | {"gradient_norm": float(gradient_norm)}  # waits for the device
+        problem = guard.problem(metrics["loss"], metrics["gradient_norm"])
+        if problem:
+            raise Diverged(calm.step, range(calm.data.window, place.window + 1), problem)
         seconds = time.perf_counter() - start
-        run.progress = Progress(
+        run.progress = replace(
+            before,
             step=before.step + 1,
             tokens=before.tokens + batch.num_tokens,
             seconds=before.seconds + seconds,
-            data=run.stream.state,
+            data=place,
+            losses=tuple(guard.losses),
         )
-        clock = {"seconds": seconds, "data_seconds": waited, "tokens_per_second": batch.num_tokens / seconds}
-
-        def metrics(
-            read: Callable[[], Metrics] = read,
-            norm: torch.Tensor = norm,
-            rate: float = factor * run.optimizer.param_groups[0]["peak_lr"],
-            clock: Metrics = clock,
-        ) -> Metrics:
-            return read() | {"gradient_norm": float(norm), "learning_rate": rate} | clock
-
+        calm = calm if guard.far else run.progress
+        metrics |= {
+            "learning_rate": factor * run.optimizer.param_groups[0]["peak_lr"],
+            "seconds": seconds,
+            "data_seconds": waited,
+            "tokens_per_second": batch.num_tokens / seconds,
+        }
         for hook in hooks:
             hook(run, metrics)
+        if run.world.any(stop()):
+            return
 
 
-def seed_everything(seed: int, step: int) -> None:
-    """Seed torch's generators, which dropout draws from, as a function of the seed and the step."""
-    state = np.random.SeedSequence([seed, 2, step]).generate_state(1, np.uint64)
+def _timed(batches: Iterator[PretrainBatch]) -> tuple[PretrainBatch, float]:
+    """Return the next batch and the seconds spent on getting it."""
+    start = time.perf_counter()
+    return next(batches), time.perf_counter() - start
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], int]]:
+    """Take SIGTERM and Ctrl-C for a wish to stop after the step; gives the number of the signal that came, 0 if none.
+
+    A second Ctrl-C ends the program at once. Outside of the main thread signals are left alone.
+    """
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: received[-1] if received else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def seed_everything(seed: int, step: int, rank: int = 0) -> None:
+    """Seed torch's generators, which dropout draws from, as a function of the seed, the step and the process."""
+    state = np.random.SeedSequence([seed, 2, step, rank] if rank else [seed, 2, step]).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0] >> np.uint64(1)))
 
 
@@ -141,8 +208,12 @@ def choose_device(name: str) -> torch.device:
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
     """Return the context in which a model computes at that precision."""
-    bf16 = precision == "bf16" or (precision == "auto" and multiplies_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if uses_bf16(precision, device) else nullcontext()
+
+
+def uses_bf16(precision: Precision, device: torch.device) -> bool:
+    """Tell what a setting of the precision comes to on a device."""
+    return precision == "bf16" or (precision == "auto" and multiplies_bf16(device))
 
 
 def multiplies_bf16(device: torch.device) -> bool:

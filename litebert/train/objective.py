@@ -16,6 +16,7 @@ from litebert.data.batches import DataSettings, PretrainBatch, micro_batches, pa
 from litebert.data.pairs import NO_LABEL
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Packed
+from litebert.train.parallel import World
 
 Metrics = dict[str, float]
 
@@ -30,24 +31,37 @@ class PretrainObjective:
         precision: Callable[[], AbstractContextManager[Any]],
         *,
         compiled: bool,
+        world: World | None = None,
     ) -> None:
         self.model, self.settings, self.precision = model, settings, precision
+        self.world = world or World()
         self.device = next(model.parameters()).device
         self.attention = "varlen" if self.device.type == "cuda" else "padded"
         self.sums = torch.compile(self._sums, dynamic=False) if compiled else self._sums
 
     def backward(self, batch: PretrainBatch) -> Callable[[], Metrics]:
-        """Add the gradients of the mean losses of a step; returns a function that reads the metrics."""
+        """Add the gradients of the mean losses of a step; returns a function that reads the metrics.
+
+        The means are over all processes of the run, each of which computes its part of the step.
+        """
         predictions, pairs = len(batch.masked_labels), int((batch.order_labels != NO_LABEL).sum())
-        totals: Tensor | None = None
-        for part in micro_batches(batch, self.settings, self.model.config.pad_token_id):
+        totals = torch.zeros(4, device=self.device)
+        world, count = self.world, self.settings.micro_batches * self.world.size
+        parts = micro_batches(batch, self.settings, self.model.config.pad_token_id, count)
+        for part in parts[world.rank :: world.size]:
             with self.precision():
                 sums = self.sums(*self.tensors(part))
             loss: Tensor = sums[0] / max(predictions, 1) + sums[2] / max(pairs, 1)
             loss.backward()  # type: ignore[no-untyped-call]
-            totals = sums.detach() if totals is None else totals + sums.detach()
-        assert totals is not None
-        return lambda: _means(totals, predictions, pairs)
+            totals += sums.detach()
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        world.sum([*gradients, totals])
+
+        def read() -> Metrics:
+            metrics = _means(totals, predictions, pairs)
+            return {"loss": metrics["mlm_loss"] + metrics.get("order_loss", 0.0)} | metrics
+
+        return read
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[PretrainBatch]) -> Metrics:

@@ -1,9 +1,9 @@
 """Pre-training: prepared text in, a run folder with a model out.
 
-A run folder holds `config.toml` (resolved, written before step 1), `metrics.jsonl`, `tensorboard/`,
-`checkpoints/step-N/` and, when the run has ended, `model/`.
+A run folder (see session.py) holds, when the run has ended, the finished model in `model/`.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,23 @@ import torch
 from torch import Tensor
 
 from litebert import config
-from litebert.console import log, progress
+from litebert.console import log
 from litebert.data.batches import BatchStream, DataSettings, SpecialIds, WindowSource, held_out_batches
-from litebert.data.shards import TOKENIZER_FOLDER, CorpusSplit, open_corpus
+from litebert.data.shards import TOKENIZER_FOLDER, CorpusSplit, TokenCorpus, open_corpus
 from litebert.errors import CheckpointError, ConfigError, DataFolderError
-from litebert.files import require_empty, write_text
+from litebert.files import require_empty
 from litebert.interop.huggingface import load_model, save_model
 from litebert.model.config import AlbertConfig, preset
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from litebert.train import checkpoints
-from litebert.train.hooks import Checkpointer, Evaluator, MetricsLog, ProgressBar, describe
-from litebert.train.loop import Hook, LoopSettings, Metrics, Run, autocast, choose_device, train
+from litebert.train.checkpoints import Progress
+from litebert.train.hooks import PlateauWatch, describe
+from litebert.train.loop import LoopSettings, Metrics, Run, autocast, choose_device, stop_signals
 from litebert.train.objective import PretrainObjective
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
+from litebert.train.parallel import World, restarted, world
 from litebert.train.schedules import ScheduleSettings
+from litebert.train.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class PretrainSettings:
 
 MAY_CHANGE = frozenset(
     {"data.workers", "data.micro_batches", "loop.device", "loop.compile", "loop.log_every", "loop.keep"}
-    | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens"}
+    | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens", "loop.rollbacks"}
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
@@ -91,97 +93,92 @@ class PretrainReport:
 
 
 def pretrain(settings: PretrainSettings, out: Path, *, resume: bool = False) -> PretrainReport:
-    """Pre-train, or go on with an interrupted run.
+    """Pre-train, or go on with an interrupted run; one of its processes, where `torchrun` started several.
 
     Raises OutputError if `out` is not empty and `resume` is not set; CheckpointError if the settings or the data are
-    not those of the run; DataFolderError and ModelFolderError for inputs that do not fit.
+    not those of the run; DataFolderError and ModelFolderError for inputs that do not fit; TrainingError if it diverges
+    again and again; Stopped after SIGTERM or Ctrl-C, when a checkpoint has been written.
     """
-    saved = checkpoints.saved(out / "checkpoints") if resume else []
-    if not resume or not (out / "config.toml").exists():
-        require_empty(out, "add --resume to go on with the run there, or choose another folder")
-    else:
+    with world(choose_device(settings.loop.device)) as here, stop_signals() as received:
+        return _pretrain(settings, out, resume or restarted(), here, received)
+
+
+def _pretrain(
+    settings: PretrainSettings, out: Path, resume: bool, here: World, received: Callable[[], int]
+) -> PretrainReport:
+    known = resume and (out / "config.toml").exists()
+    if known:
         _require_same_settings(settings, out)
-    device = choose_device(settings.loop.device)
-    tokenizer = _shared_tokenizer(settings)
-    model = _make_model(settings, tokenizer).to(device)
+    else:
+        require_empty(out, "add --resume to go on with the run there, or choose another folder")
+    if settings.data.batch_size % here.size:
+        raise ConfigError(
+            f"batch_size = {settings.data.batch_size} cannot be divided among {here.size} processes; give a multiple "
+            f"of {here.size}, or start another number of processes"
+        )
+    corpora = _corpora(settings, verify=here.is_first)
+    tokenizer = load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
+    model = _make_model(settings, tokenizer).to(here.device)
     source = WindowSource(_folders(settings), SpecialIds.of(tokenizer), settings.data, settings.seed)
     counts = count_pieces(source.splits, tokenizer.vocab_size)
     if settings.unigram_bias and settings.init is None:
         _set_unigram_bias(model, counts)
+    objective = PretrainObjective(
+        model,
+        settings.data,
+        lambda: autocast(settings.loop.precision, here.device),
+        compiled=settings.loop.compile,
+        world=here,
+    )
     run = Run(
         model=model,
         optimizer=build_optimizer(model, settings.optimizer),
         stream=BatchStream(source),
-        progress=checkpoints.Progress(),
+        progress=Progress(),
         seed=settings.seed,
+        world=here,
     )
-    if saved:
-        run.progress = checkpoints.restore(out / "checkpoints", model, run.optimizer) or run.progress
-        run.stream.state = run.progress.data
-    write_text(out / "config.toml", config.dump(asdict(settings)))
-    objective = PretrainObjective(
-        model,
-        settings.data,
-        lambda: autocast(settings.loop.precision, device),
-        compiled=settings.loop.compile,
+    held_out = _held_out_source(settings, tokenizer)
+
+    def evaluate() -> Metrics:
+        assert held_out is not None
+        return objective.evaluate(held_out_batches(held_out, settings.loop.held_out_tokens))
+
+    session = Session(
+        out=out,
+        run=run,
+        objective=objective,
+        loop=settings.loop,
+        schedule=settings.schedule,
+        clip=settings.optimizer.clip,
+        config=asdict(settings),
+        data=[corpus.digest for corpus in corpora],
+        environment={"micro_batches": settings.data.micro_batches, "attention": objective.attention},
+        evaluate=evaluate if held_out is not None else None,
+        hooks=lambda metrics_log: [PlateauWatch(entropy(counts), settings.loop.steps, metrics_log)],
     )
-    held_out = _train(run, settings, objective, _held_out_source(settings, tokenizer), out)
-    extra = {"trained_tokens": run.progress.tokens, "trained_steps": run.progress.step}
-    save_model(model, out / "model", tokenizer, extra)
+    metrics = session.go(received, known)
+    if here.is_first:
+        extra = {"trained_tokens": run.progress.tokens, "trained_steps": run.progress.step}
+        save_model(model, out / "model", tokenizer, extra)
+    here.wait()
     return PretrainReport(
         model=out / "model",
         steps=run.progress.step,
         tokens=run.progress.tokens,
         seconds=run.progress.seconds,
-        held_out=held_out,
+        held_out=metrics,
         unigram_entropy=entropy(counts),
     )
-
-
-def _train(
-    run: Run, settings: PretrainSettings, objective: PretrainObjective, held_out: WindowSource | None, out: Path
-) -> Metrics:
-    """Run the loop under its hooks; returns the last held-out metrics."""
-    loop, start = settings.loop, run.progress.step
-    last: Metrics = {}
-
-    def evaluate() -> Metrics:
-        assert held_out is not None
-        last.update(objective.evaluate(held_out_batches(held_out, loop.held_out_tokens)))
-        return last
-
-    parameters = sum(p.numel() for p in run.model.parameters())
-    log(f"{parameters:,} parameters, steps {start:,} to {loop.steps:,} of {settings.data.token_budget:,} tokens")
-    metrics_log = MetricsLog(out, loop.log_every, start)
-    with progress("pre-training", loop.steps, "steps") as advance:
-        advance(start)
-        hooks: list[Hook] = [metrics_log, ProgressBar(advance, loop.steps, loop.log_every)]
-        if held_out is not None:
-            hooks.append(Evaluator(evaluate, loop.evaluate_every, loop.steps, metrics_log))
-        hooks.append(Checkpointer(out / "checkpoints", loop.checkpoint_every, loop.keep, loop.steps))
-        try:
-            train(
-                run,
-                objective,
-                settings.schedule,
-                steps=loop.steps,
-                clip=settings.optimizer.clip,
-                hooks=hooks,
-            )
-        finally:
-            metrics_log.close()
-    if held_out is not None and not last:  # the run was finished before
-        log(f"step {run.progress.step:,} held-out: {describe(evaluate())}")
-    return last
 
 
 def _folders(settings: PretrainSettings) -> dict[Path, float]:
     return {Path(folder): weight for folder, weight in settings.folders.items()}
 
 
-def _shared_tokenizer(settings: PretrainSettings) -> Tokenizer:
-    """Return the tokenizer of the data folders, which must be one."""
-    corpora = [open_corpus(Path(folder)) for folder in settings.folders]
+def _corpora(settings: PretrainSettings, *, verify: bool) -> list[TokenCorpus]:
+    """Open the data folders, which must share their tokenizer; `verify` their hashes."""
+    corpora = [open_corpus(Path(folder), verify=verify) for folder in settings.folders]
     if not corpora:
         raise ConfigError("no data; name a prepared folder, as in --data DIR (made by: litebert prepare)")
     for corpus in corpora[1:]:
@@ -189,7 +186,7 @@ def _shared_tokenizer(settings: PretrainSettings) -> Tokenizer:
             raise DataFolderError(
                 f"{corpus.path} and {corpora[0].path} were prepared with different tokenizers; prepare one again"
             )
-    return load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
+    return corpora
 
 
 def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithHeads:
@@ -258,9 +255,12 @@ def _set_unigram_bias(model: AlbertWithHeads, counts: np.ndarray) -> None:
 
 
 def _require_same_settings(settings: PretrainSettings, out: Path) -> None:
-    """Refuse to go on with a run under settings that change what it computes."""
+    """Refuse to go on with a run under settings that change what it computes.
+
+    Data folders may lie elsewhere by now: their content is compared later.
+    """
     then = config.build(PretrainSettings, config.read_toml(out / "config.toml"))
-    before, after = _flat(asdict(then)), _flat(asdict(settings))
+    before, after = (_flat(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name) and name not in MAY_CHANGE:
             raise CheckpointError(

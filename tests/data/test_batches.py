@@ -324,10 +324,9 @@ def test_weights_of_folders(prepared: Path, tokenizer: Tokenizer, tmp_path: Path
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 5])
 def test_micro_batches_divide_a_step(source: WindowSource, parts: int) -> None:
-    settings = replace(SETTINGS, micro_batches=parts)
     shapes = set()
     for batch in islice(BatchStream(source), 20):
-        divided = micro_batches(batch, settings, pad_id=0)
+        divided = micro_batches(batch, SETTINGS, 0, parts)
         shapes |= {tuple(values.shape for values in part) for part in divided}
         back = concatenate([unpadded(part) for part in divided])
         assert sorted(rows(back)) == sorted(rows(batch))

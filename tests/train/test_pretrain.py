@@ -1,55 +1,23 @@
-"""Pre-training: it learns, it is reproducible, and after a real kill it goes on bit by bit."""
+"""Pre-training: it learns, it is reproducible, and it goes on from its checkpoints bit by bit."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from litebert import config
 from litebert.data.batches import DataSettings
-from litebert.data.masking import MaskSettings
 from litebert.data.pairs import PairSettings
 from litebert.errors import CheckpointError, ConfigError, DataFolderError, OutputError
 from litebert.interop.huggingface import load_model
 from litebert.train import checkpoints
 from litebert.train.hooks import read_metrics
-from litebert.train.loop import LoopSettings
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.pretrain import PretrainSettings, count_pieces, entropy, pretrain
-
-LOOP = LoopSettings(
-    steps=12, precision="fp32", compile=False, checkpoint_every=4, evaluate_every=6, held_out_tokens=2000, log_every=1
-)
-
-
-def settings(folder: Path, **changes: object) -> PretrainSettings:
-    """A run of a few seconds; dropout is on, so that its chance must be right too."""
-    base = PretrainSettings(
-        folders={str(folder): 1.0},
-        preset="tiny",
-        model={"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
-        data=DataSettings(batch_size=8, pairs=PairSettings(length=32), masking=MaskSettings(share=0.25)),
-        optimizer=OptimizerSettings(name="muon", learning_rate=2e-3),
-        loop=LOOP,
-    )
-    return replace(base, **changes)
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(run / "model" / "model.safetensors")
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+from tests.runs import LOOP, same, settings, weights
 
 
 @pytest.fixture(scope="module")
@@ -129,24 +97,6 @@ def test_no_whole_checkpoint_is_an_error(prepared: Path, finished: Path, tmp_pat
         pretrain(settings(prepared), run, resume=True)
 
 
-@pytest.mark.parametrize("moment", [0.3, 0.9])
-def test_a_killed_run_ends_with_the_same_bits(prepared: Path, finished: Path, tmp_path: Path, moment: float) -> None:
-    """A real SIGKILL in the middle of the steps, whenever that is, then `--resume`."""
-    recipe, run = tmp_path / "recipe.toml", tmp_path / "run"
-    recipe.write_text((finished / "config.toml").read_text())
-    command = [sys.executable, "-m", "litebert", "pretrain", "--config", str(recipe), "--out", str(run), "--resume"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (run / "metrics.jsonl").exists():
-        time.sleep(0.01)
-    time.sleep(moment)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    assert same(weights(finished), weights(run))
-
-
 def test_a_finished_run_may_be_resumed(prepared: Path, finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
@@ -215,5 +165,6 @@ def test_data_that_do_not_fit_are_refused(prepared: Path, tmp_path: Path) -> Non
 def test_the_manifest_says_what_the_bits_depend_on(finished: Path) -> None:
     manifest = json.loads((finished / "checkpoints" / "step-12" / "manifest.json").read_text())
     assert manifest["progress"]["step"] == 12
-    assert manifest["environment"].keys() == {"torch", "threads", "cpu"}
+    names = {"torch", "threads", "cpu", "device", "processes", "micro_batches", "precision", "compiled", "attention"}
+    assert manifest["environment"].keys() == names
     assert manifest["sha256"].keys() == {"weights.safetensors", "optimizer.safetensors"}

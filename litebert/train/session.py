@@ -1,0 +1,196 @@
+"""A run on disk from its start, or resumption, to its end: its folder, what interrupts it, what it goes back to.
+
+A run folder holds `config.toml` (resolved, written before step 1), `metrics.jsonl`, `tensorboard/` and
+`checkpoints/step-N/`. What a run learns is not known here: pre-training and distillation share all of this.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from signal import SIGTERM, Signals
+from typing import Any, NoReturn
+
+from litebert import config
+from litebert.console import log, progress
+from litebert.data.batches import BatchStream
+from litebert.errors import CheckpointError, Stopped, TrainingError
+from litebert.files import write_text
+from litebert.train import checkpoints
+from litebert.train.hooks import Checkpointer, Evaluator, MetricsLog, ProgressBar, describe
+from litebert.train.loop import Diverged, Hook, LoopSettings, Metrics, Objective, Run, train, uses_bf16
+from litebert.train.schedules import ScheduleSettings
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A run, and what it needs to be gone on with."""
+
+    out: Path
+    run: Run
+    objective: Objective
+    loop: LoopSettings
+    schedule: ScheduleSettings
+    clip: float
+    config: dict[str, Any]
+    """All settings, for `config.toml`."""
+    data: list[str]
+    """Hashes of what the run reads: a checkpoint is bound to them."""
+    environment: checkpoints.Environment
+    """What the bits of this kind of run depend on, besides what those of every run do."""
+    evaluate: Callable[[], Metrics] | None
+    """Measures on held-out data, where there are any."""
+    hooks: Callable[[MetricsLog], Sequence[Hook]] = lambda _: ()
+    """More hooks, for the process that writes."""
+    incidents: list[tuple[str, str]] = field(default_factory=list)
+    """What happened before there was a log to write it into."""
+    metrics: Metrics = field(default_factory=dict)
+    """Of the last evaluation."""
+
+    def go(self, received: Callable[[], int], known: bool) -> Metrics:
+        """Run to the end, back over divergences; returns the last held-out metrics.
+
+        Args:
+            received: the number of the signal that asks for an end, 0 for none.
+            known: the folder is that of this run.
+
+        Raises CheckpointError, TrainingError if the run diverges again and again, and Stopped.
+        """
+        run = self.run
+        run.world.wait()  # until all processes have seen that the folder may be written
+        if known and checkpoints.saved(self.folder):
+            self._resume()
+        if not run.world.is_first:
+            self._run(received, None)
+            return {}
+        checkpoints.discard(self.folder, run.progress.step)
+        write_text(self.out / "config.toml", config.dump(self.config))
+        if not checkpoints.saved(self.folder):
+            self.save()  # what a first divergence goes back to
+        parameters = sum(p.numel() for p in run.model.parameters())
+        log(f"{parameters:,} parameters, steps {run.progress.step:,} to {self.loop.steps:,}")
+        metrics_log = MetricsLog(self.out, self.loop.log_every, run.progress.step)
+        try:
+            for what, detail in self.incidents:
+                metrics_log.incident(run.progress, what, detail)
+            self._run(received, metrics_log)
+        finally:
+            metrics_log.close()
+        if self.evaluate is not None and not self.metrics:  # the run was finished before
+            log(f"step {run.progress.step:,} held-out: {describe(self._evaluate())}")
+        return self.metrics
+
+    @property
+    def folder(self) -> Path:
+        """Of the checkpoints."""
+        return self.out / "checkpoints"
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        checkpoints.save(
+            self.folder,
+            self.run.model,
+            self.run.optimizer,
+            self.run.progress,
+            keep=self.loop.keep,
+            environment=self._environment(),
+            data=self.data,
+        )
+
+    def _run(self, received: Callable[[], int], metrics_log: MetricsLog | None) -> None:
+        while self.run.progress.step < self.loop.steps:
+            try:
+                self._train(received, metrics_log)
+            except Diverged as divergence:
+                self._roll_back(divergence, metrics_log)
+                continue
+            if self.run.progress.step < self.loop.steps:
+                self._stop(received() or SIGTERM, metrics_log)
+
+    def _train(self, received: Callable[[], int], metrics_log: MetricsLog | None) -> None:
+        """Take steps until the last one, a divergence or a signal."""
+        loop = self.loop
+        with progress("training", loop.steps, "steps") as advance:
+            advance(self.run.progress.step)
+            hooks: list[Hook] = []
+            if metrics_log is not None:
+                hooks += [metrics_log, ProgressBar(advance, loop.steps, loop.log_every), *self.hooks(metrics_log)]
+                if self.evaluate is not None:
+                    hooks.append(Evaluator(self._evaluate, loop.evaluate_every, loop.steps, metrics_log))
+                hooks.append(Checkpointer(self.save, loop.checkpoint_every, loop.steps))
+            train(
+                self.run,
+                self.objective,
+                self.schedule,
+                steps=loop.steps,
+                clip=self.clip,
+                hooks=hooks,
+                stop=lambda: received() != 0,
+            )
+
+    def _resume(self) -> None:
+        run = self.run
+        manifest = checkpoints.restore(
+            self.folder, run.model, run.optimizer, note=lambda what, detail: self.incidents.append((what, detail))
+        )
+        if manifest.data != self.data:
+            raise CheckpointError(
+                f"{self.out} was begun on other data than its folders hold now; give those it was begun with, or start "
+                "another run"
+            )
+        self._continue(manifest.progress)
+        self.incidents.append(("resumed", f"goes on from step {run.progress.step:,}"))
+        then, now = manifest.environment, self._environment()
+        changed = [f"{key} was {then.get(key)}, is {now[key]}" for key in now if now[key] != then.get(key)]
+        if changed:
+            self.incidents.append(("not_bit_exact", f"not the bits of a run without a stop: {'; '.join(changed)}"))
+
+    def _roll_back(self, divergence: Diverged, metrics_log: MetricsLog | None) -> None:
+        """Go back to the last checkpoint before a divergence, and leave out the data in which it happened."""
+        run, rollbacks = self.run, self.run.progress.rollbacks + 1
+        if rollbacks > self.loop.rollbacks:
+            raise TrainingError(
+                f"diverged after step {divergence.step:,} ({divergence}) although it went back {rollbacks - 1} times "
+                "before; lower --learning-rate, or allow more with --set loop.rollbacks"
+            )
+        skipped = tuple(sorted({*run.progress.skipped, *divergence.windows}))
+        manifest = checkpoints.restore(
+            self.folder, run.model, run.optimizer, last=divergence.step, note=lambda _, detail: log(detail)
+        )
+        self._continue(replace(manifest.progress, rollbacks=rollbacks, skipped=skipped))
+        run.world.wait()  # until all processes have read it
+        if metrics_log is not None:
+            checkpoints.discard(self.folder, run.progress.step)
+            metrics_log.go_back(run.progress.step)
+            windows = f"{divergence.windows[0]} to {divergence.windows[-1]}"
+            detail = (
+                f"{divergence} after step {divergence.step:,}; from step {run.progress.step:,} on without the data of "
+                f"windows {windows}"
+            )
+            metrics_log.incident(run.progress, "rolled_back", detail)
+
+    def _continue(self, reached: checkpoints.Progress) -> None:
+        self.run.progress = reached
+        self.run.stream = BatchStream(self.run.stream.source, reached.data, frozenset(reached.skipped))
+
+    def _stop(self, number: int, metrics_log: MetricsLog | None) -> NoReturn:
+        step = self.run.progress.step
+        if metrics_log is not None:
+            if step not in map(checkpoints.step_of, checkpoints.saved(self.folder)):
+                self.save()
+            metrics_log.incident(self.run.progress, "stopped", f"by {Signals(number).name}")
+        raise Stopped(f"stopped after step {step:,}, which is saved; --resume goes on", number)
+
+    def _evaluate(self) -> Metrics:
+        assert self.evaluate is not None
+        self.metrics = self.evaluate()
+        return self.metrics
+
+    def _environment(self) -> checkpoints.Environment:
+        world = self.run.world
+        here: checkpoints.Environment = {
+            "device": world.device.type,
+            "processes": world.size,
+            "precision": "bf16" if uses_bf16(self.loop.precision, world.device) else "fp32",
+            "compiled": self.loop.compile,
+        }
+        return checkpoints.environment() | here | self.environment
