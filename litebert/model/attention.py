@@ -40,9 +40,9 @@ class Angles(NamedTuple):
     """The rotation of every token's queries and keys, laid out as attention wants it."""
 
     cos: Tensor
-    """(S, 1, L, D), for `varlen` (T, 1, D); fp32"""
+    """(S, 1, L, D / 2), for `varlen` (T, 1, D / 2); fp32"""
     sin: Tensor
-    """The same; the first half of D is negative (see `rotate`)"""
+    """The same"""
 
 
 def packed_layout(cu_seqlens: Tensor, total_tokens: int, max_length: int, kernel: str = "padded") -> Layout:
@@ -88,23 +88,25 @@ def rotary_angles(position_ids: Tensor, head_size: int, layout: Layout) -> Angle
     """Angles of rotary positions (Su et al. 2021, base 10000); position_ids (T,)."""
     pair = torch.arange(0, head_size, 2, device=position_ids.device, dtype=torch.float32)  # (D / 2,)
     angles = position_ids[:, None].float() * 10000.0 ** (-pair / head_size)  # (T, D / 2)
-    cos, sin = angles.cos().repeat(1, 2), torch.cat((-angles.sin(), angles.sin()), dim=1)  # (T, D), (T, D)
+    cos, sin = angles.cos(), angles.sin()
     if layout.kernel == "varlen":
-        return Angles(cos[:, None], sin[:, None])  # (T, 1, D)
+        return Angles(cos[:, None], sin[:, None])  # (T, 1, D / 2)
     if layout.slots is not None:
-        cos, sin = cos[layout.slots], sin[layout.slots]  # (S * L, D)
-    shape = (layout.sequences, 1, layout.max_length, head_size)
-    return Angles(cos.view(shape), sin.view(shape))  # (S, 1, L, D)
+        cos, sin = cos[layout.slots], sin[layout.slots]  # (S * L, D / 2)
+    shape = (layout.sequences, 1, layout.max_length, head_size // 2)
+    return Angles(cos.view(shape), sin.view(shape))  # (S, 1, L, D / 2)
 
 
 def rotate(x: Tensor, angles: Angles | None) -> Tensor:
     """Turn queries or keys by their positions: pairs are number i of the first half with i of the second.
 
-    Shapes stay. Rolling half a head brings every number's partner to its place; sin carries the sign.
+    Shapes stay.
     """
     if angles is None:
         return x
-    return (x * angles.cos + x.roll(x.shape[-1] // 2, -1) * angles.sin).to(x.dtype)
+    a, b = x.view(*x.shape[:-1], 2, x.shape[-1] // 2).unbind(-2)
+    turned = (a * angles.cos - b * angles.sin, b * angles.cos + a * angles.sin)
+    return torch.stack(turned, -2).flatten(-2).to(x.dtype)
 
 
 def attend(

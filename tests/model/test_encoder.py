@@ -17,7 +17,7 @@ from litebert.interop.convert import convert
 from litebert.interop.huggingface import load_model
 from litebert.model.attention import packed_layout, rotary_angles
 from litebert.model.config import PRESETS, preset
-from litebert.model.encoder import Attention, FeedForward, Trace, activation
+from litebert.model.encoder import Attention, FeedForward, Trace, activation, gelu_tanh
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.model.tables import look_up
 from tests.models import OWN_BLOCK, config_of, packed_batch, random_model
@@ -359,3 +359,15 @@ def test_compiled_gradients_are_the_same_bits_every_time() -> None:
 def test_every_preset_can_be_built(name: str) -> None:
     with torch.device("meta"):
         AlbertWithHeads(preset(name), ("masked_lm", "sentence_order", "classify"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_gelu_is_the_same_function(dtype: torch.dtype) -> None:
+    x = torch.linspace(-12, 12, 4001).to(dtype).requires_grad_()
+    results = []
+    for function in (gelu_tanh, torch.compile(gelu_tanh)):
+        y = function(x)
+        (gradient,) = torch.autograd.grad(y.float().sum(), x)
+        results.append((y.detach().float(), gradient.float()))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6 if dtype == torch.float32 else 0.02, rtol=1e-5)
