@@ -12,7 +12,7 @@ DEMO_VENV := $(if $(wildcard .venv/.installed),.venv,.venv-demo)
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 HUSH = 2> >(grep -v 'WARNING: Location .* is ignored' >&2 || true)
 
-.PHONY: help setup demo demo-scratch test check format bench clean
+.PHONY: help setup demo demo-scratch test soak check format bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ demo-scratch: $(DEMO_VENV)/.installed
 
 test: setup  ## Run every test; set LITEBERT_DATA to run those on public data sets too
 	@$(BIN)/python -m pytest
+
+soak: setup  ## Kill runs sixty times and see that they end bit by bit as if nothing had happened
+	@$(BIN)/python -m tests.soak
 
 check: setup  ## Lint, types and the order of the rooms, in less than a minute
 	@$(BIN)/ruff check .

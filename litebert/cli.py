@@ -40,6 +40,8 @@ app = App(
 )
 tokenizer_app = App(name="tokenizer", help="Train a tokenizer, or see how one divides text.")
 app.command(tokenizer_app)
+bench_app = App(name="bench", help="Measure litebert beside other systems, in turn; ends with one JSON line.")
+app.command(bench_app)
 
 Many = Parameter(consume_multiple=True, negative=())
 Set = Annotated[
@@ -427,6 +429,54 @@ def convert(source: Path, out: Path, /) -> Answer:
 
     saved = run(source, out)
     return Answer(data={"model": str(saved.folder)}, text=saved.note or f"model: {saved.folder}")
+
+
+@bench_app.command(name="pretrain")
+def bench_pretrain(
+    *,
+    preset: str = "base",
+    length: int = 128,
+    batch_size: int = 16,
+    data: Path | None = None,
+    rounds: int = 5,
+    steps: int = 3,
+    device: str = "auto",
+    eager: Annotated[bool, Parameter(negative=())] = False,
+) -> Answer:
+    """Measure the speed of pre-training beside transformers' AlbertForPreTraining (bf16, compiled).
+
+    Parameters
+    ----------
+    preset
+        tiny, mini, small, base, large, xlarge or xxlarge.
+    length
+        Tokens of a full sequence.
+    batch_size
+        Sequences of full length a step.
+    data
+        Prepared folder: measures on real text too.
+    rounds
+        Turns everyone gets; the median counts.
+    steps
+        Steps a turn.
+    device
+        auto, cpu or cuda.
+    eager
+        Measure transformers without compilation too.
+    """
+    from litebert.bench.pretrain import bench_pretrain as run
+
+    result = run(
+        name=preset,
+        length=length,
+        batch_size=batch_size,
+        data=data,
+        rounds=rounds,
+        steps=steps,
+        device=device,
+        eager=eager,
+    )
+    return Answer(data=result.to_dict(), text=f"{result.summary()}\n{json.dumps(result.to_dict())}")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -273,7 +273,7 @@ def micro_batches(batch: PretrainBatch, settings: DataSettings, pad_id: int, par
     else:
         # Dealt out by falling length, parts differ by at most one sequence in number and one length in tokens.
         order = np.argsort(-np.diff(batch.cu_seqlens), kind="stable")
-        divided = [_select(batch, np.sort(order[part::parts])) for part in range(parts)]
+        divided = [select(batch, np.sort(order[part::parts])) for part in range(parts)]
         tokens = -(-settings.token_budget // parts) + settings.pairs.length
         sequences = -(-settings.sequence_slots // parts)
     # Some four standard deviations above the mean of masked tokens. A part with more of them, one in many thousands,
@@ -338,7 +338,7 @@ def _slice(samples: Samples, masked: Masked, first: int, stop: int) -> PretrainB
     )
 
 
-def _select(batch: PretrainBatch, sequences: NDArray[np.int64]) -> PretrainBatch:
+def select(batch: PretrainBatch, sequences: NDArray[np.int64]) -> PretrainBatch:
     """Take some sequences of a batch."""
     ends = batch.cu_seqlens.astype(np.int64)
     sizes = np.diff(ends)[sequences]
