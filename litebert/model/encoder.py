@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from litebert.errors import ConfigError
 from litebert.model.attention import Angles, Layout, attend, dense_layout, packed_layout, rotary_angles
 from litebert.model.config import AlbertConfig
+from litebert.model.linear import linear
 from litebert.model.packed import Packed
 from litebert.model.tables import look_up
 
@@ -149,8 +150,8 @@ class FeedForward(nn.Module):
         return hidden + out if self.pre_norm else self.norm(hidden + out)  # type: ignore[no-any-return]
 
 
-def _linear(linear: nn.Linear, x: Tensor, delta: nn.ModuleDict | None, name: str) -> Tensor:
-    out: Tensor = linear(x)
+def _linear(shared: nn.Linear, x: Tensor, delta: nn.ModuleDict | None, name: str) -> Tensor:
+    out = linear(shared, x)
     return out if delta is None else out + delta[name](x)
 
 
@@ -172,7 +173,7 @@ class Encoder(nn.Module):
 
     def forward(self, embedded: Tensor, position_ids: Tensor, layout: Layout, trace: Trace | None = None) -> Tensor:
         """(T, E) -> (T, H) through all layers."""
-        hidden: Tensor = self.projection(embedded)  # (T, H)
+        hidden = linear(self.projection, embedded)  # (T, H)
         if self.norm is not None:
             # Nothing renews a pre-norm stack's residual stream, so that it must not lose digits under autocast.
             hidden = hidden.to(self.projection.weight.dtype)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from litebert.errors import ConfigError
 from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Albert, activation
+from litebert.model.linear import linear
 from litebert.model.packed import Packed
 
 
@@ -30,7 +31,7 @@ class MaskedLMHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(M, H) -> (M, V) logits."""
-        x = self.norm(self.activation(self.dense(hidden)))  # (M, E)
+        x = self.norm(self.activation(linear(self.dense, hidden)))  # (M, E)
         return F.linear(x, self._tied[0].weight, self.bias)  # (M, V)
 
 

@@ -1,0 +1,56 @@
+"""The loss of a step: compiled or not, in one part or several, the same."""
+
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from litebert.data.batches import BatchStream, DataSettings, PretrainBatch, SpecialIds, WindowSource
+from litebert.data.pairs import PairSettings
+from litebert.data.shards import TOKENIZER_FOLDER
+from litebert.model.heads import AlbertWithHeads
+from litebert.text.tokenizer import load_tokenizer
+from litebert.train.objective import PretrainObjective
+from tests.models import OWN_BLOCK, config_of, random_model
+
+SETTINGS = DataSettings(batch_size=8, pairs=PairSettings(length=32))
+BLOCKS = [{}, OWN_BLOCK | {"pooling": "mean"}]
+
+
+@pytest.fixture(scope="module")
+def batches(prepared: Path) -> list[PretrainBatch]:
+    tokenizer = load_tokenizer(prepared / TOKENIZER_FOLDER)
+    source = WindowSource({prepared: 1.0}, SpecialIds.of(tokenizer), SETTINGS, 1)
+    return list(islice(BatchStream(source), 3))
+
+
+def step(model: AlbertWithHeads, batch: PretrainBatch, **options: bool) -> tuple[dict[str, float], list[Tensor]]:
+    model.zero_grad()
+    metrics = PretrainObjective(model, SETTINGS, nullcontext, **options).backward(batch)()
+    return metrics, [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=["post_norm", "pre_norm"])
+def test_compiled_it_gives_the_same_losses_and_gradients(batches: list[PretrainBatch], block: dict[str, str]) -> None:
+    """With the fast forms of gelu, bias and rotation that only compiled code uses."""
+    model = random_model(config_of(vocab_size=2000, **block)).train()
+    model.zero_grad()
+    compiled = PretrainObjective(model, SETTINGS, nullcontext, compiled=True)
+    for batch in batches:
+        expected, gradients = step(model, batch, compiled=False)
+        model.zero_grad()
+        found = compiled.backward(batch)()
+        assert found == pytest.approx(expected, abs=1e-5)
+        mine = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        for one, other in zip(gradients, mine, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_the_loss_is_the_sum_of_both(batches: list[PretrainBatch]) -> None:
+    model = random_model(config_of(vocab_size=2000))
+    metrics, gradients = step(model, batches[0], compiled=False)
+    assert metrics["loss"] == pytest.approx(metrics["mlm_loss"] + metrics["order_loss"])
+    assert len(gradients) == len(list(model.parameters()))
