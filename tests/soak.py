@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     parser.add_argument("--compile", action="store_true", help="compiled, as runs are by default: a minute a kill")
-    parser.add_argument("--steps", type=int, default=40, help="steps of the run for each kill")
+    parser.add_argument("--steps", type=int, default=25, help="steps of the run for each kill")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -153,7 +153,8 @@ def describe(metrics: Metrics) -> str:
     words = [f"masked-token loss {metrics['mlm_loss']:.3f}, accuracy {metrics['mlm_accuracy']:.1%}"]
     if "order_accuracy" in metrics:
         words.append(f"sentence order {metrics['order_accuracy']:.1%}")
-    return ", ".join(words)
+    folders = [f"{key.partition('/')[2]} {value:.3f}" for key, value in metrics.items() if key.startswith("mlm_loss/")]
+    return ", ".join(words) + (f" (loss in {', '.join(folders)})" if folders else "")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

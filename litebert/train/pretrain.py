@@ -138,11 +138,14 @@ def _pretrain(
         seed=settings.seed,
         world=here,
     )
-    held_out = _held_out_source(settings, tokenizer)
+    held_out = _held_out_sources(settings, tokenizer)
 
     def evaluate() -> Metrics:
-        assert held_out is not None
-        return objective.evaluate(held_out_batches(held_out, settings.loop.held_out_tokens))
+        found = {
+            name: objective.evaluate(held_out_batches(source, settings.loop.held_out_tokens))
+            for name, source in held_out.items()
+        }
+        return _joined(found)
 
     session = Session(
         out=out,
@@ -154,7 +157,7 @@ def _pretrain(
         config=asdict(settings),
         data=[corpus.digest for corpus in corpora],
         environment={"micro_batches": settings.data.micro_batches, "attention": objective.attention},
-        evaluate=evaluate if held_out is not None else None,
+        evaluate=evaluate if held_out else None,
         hooks=lambda metrics_log: [PlateauWatch(entropy(counts), settings.loop.steps, metrics_log)],
     )
     metrics = session.go(received, known)
@@ -220,13 +223,27 @@ def _require_tokenizer(model: AlbertConfig, folder: Path, tokenizer: Tokenizer) 
         )
 
 
-def _held_out_source(settings: PretrainSettings, tokenizer: Tokenizer) -> WindowSource | None:
-    """Return the held-out documents of all folders that have some, in equal shares by weight."""
-    folders = {f: w for f, w in _folders(settings).items() if open_corpus(f).split("held_out").num_documents}
+def _held_out_sources(settings: PretrainSettings, tokenizer: Tokenizer) -> dict[str, WindowSource]:
+    """Return the held-out documents of each folder that has some, by its name."""
+    folders = [folder for folder in _folders(settings) if open_corpus(folder).split("held_out").num_documents]
     if not folders:
         log("warning: no held-out documents; prepare with --held-out 0.005 to see what the model has learnt")
-        return None
-    return WindowSource(folders, SpecialIds.of(tokenizer), settings.data, 0, "held_out")
+    names = [folder.name for folder in folders]
+    return {
+        folder.name if names.count(folder.name) == 1 else str(folder): WindowSource(
+            {folder: 1.0}, SpecialIds.of(tokenizer), settings.data, 0, "held_out"
+        )
+        for folder in folders
+    }
+
+
+def _joined(found: dict[str, Metrics]) -> Metrics:
+    """The mean over all folders, and beside it what was found in each, as `mlm_loss/NAME`."""
+    (first, *_), count = found.values(), len(found)
+    if count == 1:
+        return first
+    means = {key: sum(metrics[key] for metrics in found.values()) / count for key in first}
+    return means | {f"{key}/{name}": value for name, metrics in found.items() for key, value in metrics.items()}
 
 
 def count_pieces(splits: list[CorpusSplit], vocab_size: int) -> np.ndarray:

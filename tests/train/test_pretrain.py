@@ -141,6 +141,19 @@ def test_going_on_from_a_model_keeps_its_weights_and_shape(prepared: Path, finis
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
 
+def test_a_domain_is_mixed_with_general_text_and_both_are_held_out(
+    prepared: Path, finished: Path, tmp_path: Path
+) -> None:
+    domain = tmp_path / "domain"
+    shutil.copytree(prepared, domain)
+    folders = {str(domain): 3.0, str(prepared): 1.0}
+    mixed = settings(prepared, init=str(finished / "model"), model={}, folders=folders, loop=replace(LOOP, steps=2))
+    held_out = pretrain(mixed, tmp_path / "run").held_out
+    each = [held_out[f"mlm_loss/{name}"] for name in ("domain", prepared.name)]
+    assert each[0] == each[1]  # the same text
+    assert held_out["mlm_loss"] == pytest.approx(each[0])
+
+
 def test_without_sentence_objective_there_is_no_such_head(prepared: Path, tmp_path: Path) -> None:
     base = settings(prepared, loop=replace(LOOP, steps=2))
     data = replace(base.data, pairs=PairSettings(length=32, objective="none"))
