@@ -20,6 +20,7 @@ from litebert.interop.huggingface import (
     WEIGHTS,
     SavedModel,
     assemble,
+    completed,
     own_names,
     read_config,
     read_json,
@@ -59,8 +60,10 @@ def _from_hugging_face(folder: Path) -> tuple[AlbertWithHeads, Mapping[str, Any]
         loaded = read_model(folder, generator=_generator())
         return loaded.model, loaded.extra
     config = read_config(folder)
-    state = own_names(_unpickle(folder / PICKLED), config, folder / PICKLED)
-    return assemble(config, state, folder / PICKLED, generator=_generator())[0], {}
+    values = read_json(folder / CONFIG)
+    state = own_names(_unpickle(folder / PICKLED), config, folder / PICKLED, values)
+    config = completed(config, state, values)
+    return assemble(config, state, folder / PICKLED, values=values, generator=_generator())[0], {}
 
 
 def _generator() -> torch.Generator:
