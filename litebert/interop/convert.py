@@ -16,7 +16,6 @@ from litebert.interop import configs
 from litebert.interop.huggingface import (
     CONFIG,
     OWN,
-    VOCABULARY,
     WEIGHTS,
     SavedModel,
     assemble,
@@ -31,7 +30,7 @@ from litebert.interop.names import from_outside, tensor_names
 from litebert.interop.tensorflow import find_checkpoint, read_checkpoint
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import AlbertWithHeads
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 
 PICKLED = "pytorch_model.bin"
 
@@ -112,7 +111,7 @@ def _tensorflow_config(folder: Path) -> AlbertConfig:
 
 
 def _tokenizer(folder: Path) -> Tokenizer | None:
-    if (folder / VOCABULARY).is_file():
+    if has_tokenizer(folder):
         return load_tokenizer(folder)
     models = sorted(folder.glob("*.model"))
     return load_tokenizer(models[0]) if len(models) == 1 else None

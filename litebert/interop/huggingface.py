@@ -18,10 +18,11 @@ from litebert.interop.family import FAMILIES, family_config, family_names, from_
 from litebert.interop.names import Side, from_outside, missing_outside, to_outside
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import TASKS, AlbertWithHeads, initialize, with_pooler
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
+from litebert.text.unigram import SentencePieceTokenizer
 
-CONFIG, WEIGHTS, OWN, VOCABULARY = "config.json", "model.safetensors", "litebert.json", "spiece.model"
-MODEL_FILES = {CONFIG, WEIGHTS, OWN, VOCABULARY, "tokenizer.json", "tokenizer_config.json"}
+CONFIG, WEIGHTS, OWN = "config.json", "model.safetensors", "litebert.json"
+MODEL_FILES = {CONFIG, WEIGHTS, OWN, "spiece.model", "tokenizer.json", "tokenizer_config.json"}
 FORMAT_VERSION = 1
 
 
@@ -281,7 +282,9 @@ def _check_target(folder: Path) -> None:
 
 
 def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer) -> None:
-    if tokenizer.vocab_size != config.vocab_size:
+    # ALBERT's vocabulary and table are one; others' tables have spare rows at times.
+    spare = not isinstance(tokenizer, SentencePieceTokenizer) and tokenizer.vocab_size < config.vocab_size
+    if tokenizer.vocab_size != config.vocab_size and not spare:
         raise TokenizerError(
             f"the tokenizer has {tokenizer.vocab_size} pieces, the model {config.vocab_size}: use the tokenizer "
             "that the model was trained with"
@@ -289,13 +292,13 @@ def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer) -> None:
 
 
 def _check_tokenizer(folder: Path, config: AlbertConfig, own: Mapping[str, Any]) -> Tokenizer | None:
-    if not (folder / VOCABULARY).exists():
+    if not has_tokenizer(folder):
         return None
     tokenizer = load_tokenizer(folder)
     _check_vocabulary(config, tokenizer)
     if own.get("tokenizer_fingerprint", tokenizer.fingerprint) != tokenizer.fingerprint:
         raise TokenizerError(
-            f"{folder / VOCABULARY} is not the tokenizer that the model was saved with: put the right one there"
+            f"{folder} does not hold the tokenizer that the model was saved with: put the right one there"
         )
     return tokenizer
 
