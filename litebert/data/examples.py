@@ -174,7 +174,7 @@ def encode_rows(
 ) -> Examples:
     """Tokenize rows into sequences of at most `max_length` tokens, `[CLS] text [SEP]` or with a second text
     and `[SEP]`."""
-    builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, max_length)
+    builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, max_length, tokenizer.separators)
     for start in range(0, len(texts), _ENCODE_ROWS):
         part = slice(start, start + _ENCODE_ROWS)
         first = tokenizer.encode_ids([whole(text) for text in texts[part]])
@@ -197,23 +197,25 @@ def whole(text: str) -> str:
 class ExamplesBuilder:
     """Collects rows of ids, without special tokens, and cuts them into windows."""
 
-    def __init__(self, cls_id: int, sep_id: int, max_length: int) -> None:
-        self._cls_id, self._sep_id, self._max_length = cls_id, sep_id, max_length
+    def __init__(self, cls_id: int, sep_id: int, max_length: int, separators: int = 1) -> None:
+        self._cls_id, self._max_length = cls_id, max_length
+        self._end, self._between = [sep_id], [sep_id] * separators
         self._tokens: list[npt.NDArray[np.int32]] = []
         self._meta: list[tuple[int, int, int, int, int]] = []
         self._row = 0
 
     def add(self, first: Sequence[int], second: Sequence[int] | None) -> None:
         """Add the ids of one row."""
-        cls, sep = self._cls_id, self._sep_id
+        cls, end, between = self._cls_id, self._end, self._between
         if second is None:
             room = self._max_length - 2
             for a in windows(len(first), room, int(room * OVERLAP)):
-                self._append([cls, *first[a.start : a.end], sep], a.end - a.start + 2, a.start, 0)
+                self._append([cls, *first[a.start : a.end], *end], a.end - a.start + 2, a.start, 0)
         else:
-            for a, b in pair_windows(len(first), len(second), self._max_length - 3):
-                ids = [cls, *first[a.start : a.end], sep, *second[b.start : b.end], sep]
-                self._append(ids, a.end - a.start + 2, a.start, b.start)
+            special = 2 + len(between)
+            for a, b in pair_windows(len(first), len(second), self._max_length - special):
+                ids = [cls, *first[a.start : a.end], *between, *second[b.start : b.end], *end]
+                self._append(ids, a.end - a.start + 1 + len(between), a.start, b.start)
         self._row += 1
 
     def _append(self, ids: list[int], second: int, first_start: int, second_start: int) -> None:

@@ -21,7 +21,7 @@ from litebert.evaluate.metrics import Floats, Ints, Metrics, classification_metr
 from litebert.interop.huggingface import read_own
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Packed
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 
 MAX_TOKENS = 4096
 """Tokens of a batch when answering: larger ones gain nothing on a CPU and cost memory."""
@@ -99,17 +99,15 @@ def model_tokenizer(folder: Path) -> Tokenizer:
     Raises ModelFolderError where there is none, TokenizerError where it is not the one the model was saved
     with.
     """
-    if not (folder / "spiece.model").is_file():
+    if not has_tokenizer(folder):
         raise ModelFolderError(
-            f"{folder} holds a model without a tokenizer (spiece.model), so it cannot read text; "
+            f"{folder} holds a model without a tokenizer (spiece.model or tokenizer.json), so it cannot read text; "
             "copy the tokenizer's files there"
         )
     tokenizer = load_tokenizer(folder)
     expected = read_own(folder).get("tokenizer_fingerprint")
     if expected is not None and expected != tokenizer.fingerprint:
         raise TokenizerError(
-            f"{folder}: the tokenizer there is not the one the model was saved with; put back its "
-            "spiece.model and "
-            "tokenizer_config.json"
+            f"{folder}: the tokenizer there is not the one the model was saved with; put back its files"
         )
     return tokenizer

@@ -3,7 +3,6 @@
 Dimensions: n sequences (windows), S sequences of a batch, T its tokens, M masks, H hidden, V vocabulary.
 """
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ from litebert.data.examples import Examples, ExamplesBuilder, SequenceBatch, who
 from litebert.evaluate.evaluate import MAX_TOKENS, Precision, to_packed
 from litebert.infer.answers import Candidate, Completion
 from litebert.model.heads import AlbertWithHeads
-from litebert.text.alignment import WORD_MARK
 from litebert.text.tokenizer import Tokenizer
 
 MASK = "[MASK]"
@@ -35,31 +33,9 @@ class _Place(NamedTuple):
 
 
 def encode_masked(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Ids of a text whose `[MASK]` each become the mask's id, without special pieces at the ends.
-
-    The text is tokenized in one go, with a character that no vocabulary has at the masks, so that what
-    follows a mask is not taken for the beginning of a text. A mask stands for a whole piece, the word mark
-    before it included.
-    """
+    """Ids of a text whose `[MASK]` each become the mask's id, without special pieces at the ends."""
     text = whole(text)
-    if MASK not in text:
-        return tokenizer.encode_ids([text])[0]
-    code = 0xE000  # private use
-    while chr(code) in text:
-        code += 1
-    stand_in = chr(code)
-    encoding = tokenizer.encode(text.replace(MASK, stand_in), special_tokens=False)
-    ids: list[int] = []
-    for i, piece in zip(encoding.ids, encoding.pieces, strict=True):
-        if stand_in not in piece:
-            ids.append(i)
-            continue
-        # Unknown characters that touch are one piece: the masks among them are told apart again.
-        if piece[0] == stand_in and ids and tokenizer.id_to_piece(ids[-1]) == WORD_MARK:
-            ids.pop()
-        for part in re.findall(f"{stand_in}|[^{stand_in}{WORD_MARK}]+", piece):
-            ids.append(tokenizer.mask_id if part == stand_in else tokenizer.unk_id)
-    return ids
+    return tokenizer.encode_masked(text, MASK) if MASK in text else tokenizer.encode_ids([text])[0]
 
 
 def complete(
@@ -73,7 +49,7 @@ def complete(
     top: int = TOP,
 ) -> list[Completion]:
     """Answer each text, or pair of texts. The order of a pair that is read in windows is their mean."""
-    builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, max_length)
+    builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, max_length, tokenizer.separators)
     masks: list[list[tuple[int, int]]] = []  # for each row (segment, token of that text)
     for text, pair in zip(texts, pairs, strict=True):
         first = encode_masked(tokenizer, text)
@@ -83,7 +59,7 @@ def complete(
         found += [(1, i) for i, token in enumerate(second or []) if token == tokenizer.mask_id]
         masks.append(found)
     examples = builder.build()
-    places = _best_places(examples, masks)
+    places = _best_places(examples, masks, tokenizer.separators)
     candidates, order = _run(model, tokenizer, examples, places, precision, top)
     means = np.bincount(examples.rows, order, examples.num_rows) / examples.windows_per_row
     return [
@@ -95,14 +71,16 @@ def complete(
     ]
 
 
-def _best_places(examples: Examples, masks: list[list[tuple[int, int]]]) -> dict[tuple[int, int], _Place]:
+def _best_places(
+    examples: Examples, masks: list[list[tuple[int, int]]], separators: int
+) -> dict[tuple[int, int], _Place]:
     """For each (row, mask) the window that has most context around it."""
     best: dict[tuple[int, int], _Place] = {}
     for sequence in range(len(examples)):
         row, second = int(examples.rows[sequence]), int(examples.second[sequence])
         length = int(examples.lengths[sequence])
         # Where the tokens of the two texts lie in this sequence: [CLS] first [SEP] second [SEP].
-        spans = ((1, second - 1), (second, length - 1))
+        spans = ((1, second - (separators if second < length else 1)), (second, length - 1))
         for mask, (segment, token) in enumerate(masks[row]):
             begin, end = spans[segment]
             at = begin + token - int(examples.windows[sequence, segment])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from litebert.console import Advance, log, progress
+from litebert.data.catalog import find_model
 from litebert.data.examples import encode_rows
 from litebert.data.labelled import Columns, find_columns, label_ids, merged, read_labelled, texts_of
 from litebert.data.rows import STDIN, NumberedRow, Row, place, read_rows, write_rows
@@ -152,13 +153,13 @@ def load(
     precision: Precision = "fp32",
     max_tokens: int = MAX_TOKENS,
 ) -> Predictor:
-    """Load a model folder, ours or one of transformers, to answer with.
+    """Load a model by its folder, ours or one of transformers, or by its name in the catalogue, to answer with.
 
     precision: fp32, whose answers do not depend on the machine; bf16; auto (bf16 where it is fast).
     max_tokens: of a batch. Raises ModelFolderError where the folder holds no model, a damaged one, or no
     tokenizer; TokenizerError where the tokenizer is another model's.
     """
-    folder = Path(folder)
+    folder = find_model(folder)
     loaded = read_model(folder)
     tokenizer = model_tokenizer(folder)
     if not {"classify", "masked_lm"} & set(loaded.model.heads):

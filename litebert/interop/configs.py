@@ -41,8 +41,13 @@ _SAME_ACTIVATION = {"gelu_fast": "gelu_new", "gelu_pytorch_tanh": "gelu_new", "s
 
 def expressible(config: AlbertConfig) -> bool:
     """Can the ALBERT class of transformers (and the original code) compute this model?"""
-    form = (config.block, config.position, config.pooling)
-    return config.num_hidden_groups is not None and form == ("post_norm", "absolute", "first")
+    form = (config.block, config.position, config.pooling, config.pooler_activation, config.position_offset)
+    return (
+        config.num_hidden_groups is not None
+        and form == ("post_norm", "absolute", "first", "tanh", 0)
+        and config.embedding_projection
+        and config.type_vocab_size > 0
+    )
 
 
 def to_hugging_face(config: AlbertConfig, heads: Sequence[str]) -> dict[str, Any]:
@@ -66,17 +71,27 @@ def from_hugging_face(values: Mapping[str, Any], own: Mapping[str, Any]) -> Albe
         return AlbertConfig.from_dict(own_fields)
     picked = _ABSENT | {name: values[name] for name in _FIELDS if values.get(name) is not None}
     if "hidden_act" in picked:
-        picked["hidden_act"] = _SAME_ACTIVATION.get(picked["hidden_act"], picked["hidden_act"])
+        picked["hidden_act"] = same_activation(picked["hidden_act"])
     # transformers drops out the embedding with the hidden probability, as the original does.
     hidden_dropout = picked.get("hidden_dropout_prob", 0.0)
     picked["embedding_dropout_prob"] = own.get("embedding_dropout_prob", hidden_dropout)
-    picked["problem_type"] = values.get("problem_type")
+    return AlbertConfig.from_dict(picked | read_labels(values))
+
+
+def same_activation(name: str) -> str:
+    """Our name of an activation of transformers."""
+    return _SAME_ACTIVATION.get(name, name)
+
+
+def read_labels(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Our fields for what config.json says of a task."""
+    picked: dict[str, Any] = {"problem_type": values.get("problem_type")}
     if values.get("id2label"):
         id2label = {int(key): label for key, label in values["id2label"].items()}
         picked["labels"] = tuple(id2label[index] for index in sorted(id2label))
     elif values.get("num_labels"):
         picked["labels"] = tuple(f"LABEL_{index}" for index in range(values["num_labels"]))
-    return AlbertConfig.from_dict(picked)
+    return picked
 
 
 def from_tensorflow(values: Mapping[str, Any]) -> AlbertConfig:

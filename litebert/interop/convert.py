@@ -16,10 +16,10 @@ from litebert.interop import configs
 from litebert.interop.huggingface import (
     CONFIG,
     OWN,
-    VOCABULARY,
     WEIGHTS,
     SavedModel,
     assemble,
+    completed,
     own_names,
     read_config,
     read_json,
@@ -30,7 +30,7 @@ from litebert.interop.names import from_outside, tensor_names
 from litebert.interop.tensorflow import find_checkpoint, read_checkpoint
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import AlbertWithHeads
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 
 PICKLED = "pytorch_model.bin"
 
@@ -59,8 +59,10 @@ def _from_hugging_face(folder: Path) -> tuple[AlbertWithHeads, Mapping[str, Any]
         loaded = read_model(folder, generator=_generator())
         return loaded.model, loaded.extra
     config = read_config(folder)
-    state = own_names(_unpickle(folder / PICKLED), config, folder / PICKLED)
-    return assemble(config, state, folder / PICKLED, generator=_generator())[0], {}
+    values = read_json(folder / CONFIG)
+    state = own_names(_unpickle(folder / PICKLED), config, folder / PICKLED, values)
+    config = completed(config, state, values)
+    return assemble(config, state, folder / PICKLED, values=values, generator=_generator())[0], {}
 
 
 def _generator() -> torch.Generator:
@@ -109,7 +111,7 @@ def _tensorflow_config(folder: Path) -> AlbertConfig:
 
 
 def _tokenizer(folder: Path) -> Tokenizer | None:
-    if (folder / VOCABULARY).is_file():
+    if has_tokenizer(folder):
         return load_tokenizer(folder)
     models = sorted(folder.glob("*.model"))
     return load_tokenizer(models[0]) if len(models) == 1 else None

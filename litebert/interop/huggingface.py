@@ -1,7 +1,8 @@
-"""Model folders in Hugging Face's ALBERT layout: saved so that transformers opens them, loaded from both."""
+"""Model folders in Hugging Face's layout: ALBERT's saved so that transformers opens them, BERT's family loaded."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,15 @@ from torch import Tensor
 from litebert.errors import ConfigError, ModelFolderError, OutputError, TokenizerError
 from litebert.files import new_folder
 from litebert.interop import configs
+from litebert.interop.family import FAMILIES, family_config, family_names, from_family
 from litebert.interop.names import Side, from_outside, missing_outside, to_outside
 from litebert.model.config import AlbertConfig
-from litebert.model.heads import TASKS, AlbertWithHeads, initialize
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.model.heads import TASKS, AlbertWithHeads, initialize, with_pooler
+from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
+from litebert.text.unigram import SentencePieceTokenizer
 
-CONFIG, WEIGHTS, OWN, VOCABULARY = "config.json", "model.safetensors", "litebert.json", "spiece.model"
-MODEL_FILES = {CONFIG, WEIGHTS, OWN, VOCABULARY, "tokenizer.json", "tokenizer_config.json"}
+CONFIG, WEIGHTS, OWN = "config.json", "model.safetensors", "litebert.json"
+MODEL_FILES = {CONFIG, WEIGHTS, OWN, "spiece.model", "tokenizer.json", "tokenizer_config.json"}
 FORMAT_VERSION = 1
 
 
@@ -99,33 +102,47 @@ def read_model(
     overrides: Mapping[str, Any] | None = None,
     generator: torch.Generator | None = None,
 ) -> LoadedModel:
-    """Load a model folder, ours or one of transformers, in fp32 on the CPU.
+    """Load a model folder, ours or one of transformers (ALBERT or one of BERT's family), in fp32 on the CPU.
 
     heads: names to have (None: those that the folder holds); a head that is not stored gets new weights from
     `generator` and is named in `fresh`. overrides: config fields to replace (dropouts, labels); with other
-    labels than stored the classifier is new. Raises ModelFolderError: no model, damaged, tensors missing or of
-    another shape; TokenizerError: the tokenizer beside it is not the model's.
+    labels than stored the classifier is new. Where the folder holds no pooler, the model has one if a head reads it.
+    Raises ModelFolderError: no model, damaged, tensors missing or of another shape; TokenizerError: the tokenizer
+    beside it is not the model's.
     """
     folder = Path(folder)
-    stored = read_config(folder)
+    stored, values, own = read_config(folder), read_json(folder / CONFIG), read_own(folder)
+    tokenizer = _check_tokenizer(folder, stored, own)
+    state = own_names(read_tensors(folder / WEIGHTS), stored, folder, values)
+    stored = completed(stored, state, values, tokenizer)
     config = AlbertConfig.from_dict(stored.to_dict() | dict(overrides)) if overrides else stored
-    own = read_own(folder)
-    _check_tokenizer(folder, config, own)
-    state = read_state(folder, stored)
     if config.labels != stored.labels:
         state = {name: tensor for name, tensor in state.items() if not name.startswith("heads.classify.")}
-    model, fresh = assemble(config, state, folder, heads=heads, generator=generator)
+    model, fresh = assemble(config, state, folder, heads=heads, values=values, generator=generator)
     return LoadedModel(model, fresh, own.get("extra", {}))
 
 
-def read_state(folder: Path, config: AlbertConfig) -> dict[str, Tensor]:
-    """Read the tensors of a model folder under our names; raises ModelFolderError where they cannot be read."""
-    tensors = read_tensors(folder / WEIGHTS)
-    return own_names(tensors, config, folder) if configs.expressible(config) else tensors
+def completed(
+    config: AlbertConfig, state: Mapping[str, Tensor], values: Mapping[str, Any], tokenizer: Tokenizer | None = None
+) -> AlbertConfig:
+    """Add what the config.json of BERT's family leaves open: whether there is a pooler, and the special pieces."""
+    if values["model_type"] not in FAMILIES:
+        return config
+    changes: dict[str, Any] = {} if "albert.pooler.weight" in state else {"pooling": "none"}
+    if tokenizer is not None:
+        changes |= {"bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
+    return replace(config, **changes)
 
 
-def own_names(tensors: Mapping[str, Tensor], config: AlbertConfig, source: Path) -> dict[str, Tensor]:
-    """Rename transformers' tensors to ours; those of a bare AlbertModel, without the first `albert.`, too."""
+def own_names(
+    tensors: Mapping[str, Tensor], config: AlbertConfig, source: Path, values: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """Rename transformers' tensors to ours, by the `values` of config.json; those of a bare encoder, which lack the
+    first part of the name, too."""
+    if values["model_type"] == configs.NATIVE:
+        return dict(tensors)
+    if values["model_type"] in FAMILIES:
+        return from_family(tensors, config, values)
     if not any(name.startswith("albert.") for name in tensors):
         bare = ("embeddings.", "encoder.", "pooler.")
         tensors = {f"albert.{name}" if name.startswith(bare) else name: tensors[name] for name in tensors}
@@ -146,22 +163,26 @@ def assemble(
     *,
     heads: Sequence[str] | None = None,
     side: Side = "hugging_face",
+    values: Mapping[str, Any] | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[AlbertWithHeads, tuple[str, ...]]:
     """Build a model from tensors under our names; returns it and the parts that got new weights.
 
     heads None: those that `state` holds. The pooler and whole heads may be missing; any other missing tensor
-    raises ModelFolderError, and so does another shape. `source` and `side` are for the messages.
+    raises ModelFolderError, and so does another shape. `source`, `side` and config.json's `values` are for the
+    messages.
     """
     if heads is None:
         heads = [name for name in TASKS if any(key.startswith(f"heads.{name}.") for key in state)]
+    config = with_pooler(config, heads)
     with torch.device("meta"):
         model = AlbertWithHeads(config, heads)
-    parts = {"pooler": "albert.pooler."} | {name: f"heads.{name}." for name in heads}
+    pooler = {"pooler": "albert.pooler."} if config.pooling != "none" else {}
+    parts = pooler | {name: f"heads.{name}." for name in heads}
     fresh = [part for part, start in parts.items() if not any(name.startswith(start) for name in state)]
     absent = tuple(parts[part] for part in fresh)
     lacking = [name for name in model.state_dict() if name not in state and not name.startswith(absent or "-")]
-    _check_complete(lacking, config, source, side)
+    _check_complete(lacking, config, source, side, values or {})
     for name, parameter in model.state_dict().items():
         if name in state and state[name].shape != parameter.shape:
             raise ModelFolderError(
@@ -174,7 +195,9 @@ def assemble(
             if name in state:
                 parameter.copy_(state[name])
     for part in fresh:
-        initialize(model.albert.pooler if part == "pooler" else model.heads[part], config, generator)
+        module = model.albert.pooler if part == "pooler" else model.heads[part]
+        assert module is not None
+        initialize(module, config, generator)
     return model, tuple(fresh)
 
 
@@ -184,12 +207,15 @@ def read_config(folder: str | Path) -> AlbertConfig:
     if not folder.is_dir():
         raise ModelFolderError(f"{folder} is no folder: name a model folder, with {CONFIG} and {WEIGHTS} in it")
     values = read_json(folder / CONFIG)
-    if values.get("model_type") not in ("albert", configs.NATIVE):
+    kind = values.get("model_type")
+    if kind not in ("albert", configs.NATIVE, *FAMILIES):
         raise ModelFolderError(
-            f"{folder / CONFIG}: model_type is {values.get('model_type')!r}, litebert loads 'albert': name an "
-            "ALBERT's folder"
+            f"{folder / CONFIG}: model_type is {kind!r}, litebert loads albert, {', '.join(FAMILIES)}: name the "
+            "folder of one of these"
         )
     try:
+        if kind in FAMILIES:
+            return family_config(values)
         return configs.from_hugging_face(values, read_own(folder))
     except ConfigError as error:
         raise ModelFolderError(f"{folder / CONFIG}: {error}") from error
@@ -232,10 +258,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check_complete(lacking: Iterable[str], config: AlbertConfig, source: Path, side: Side) -> None:
+def _check_complete(
+    lacking: Iterable[str], config: AlbertConfig, source: Path, side: Side, values: Mapping[str, Any]
+) -> None:
     names = list(lacking)
     if names:
-        outside = missing_outside(names, config, side) if configs.expressible(config) else names
+        if values.get("model_type") in FAMILIES:
+            outside = [row.outside for row in family_names(config, values) if row.ours in names]
+        else:
+            outside = missing_outside(names, config, side) if configs.expressible(config) else names
         raise ModelFolderError(
             f"{source} lacks {outside[0]} or what belongs to it: config and weights are not of one model, "
             "or a file is incomplete; get both from the same place again"
@@ -251,22 +282,25 @@ def _check_target(folder: Path) -> None:
 
 
 def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer) -> None:
-    if tokenizer.vocab_size != config.vocab_size:
+    # ALBERT's vocabulary and table are one; others' tables have spare rows at times.
+    spare = not isinstance(tokenizer, SentencePieceTokenizer) and tokenizer.vocab_size < config.vocab_size
+    if tokenizer.vocab_size != config.vocab_size and not spare:
         raise TokenizerError(
             f"the tokenizer has {tokenizer.vocab_size} pieces, the model {config.vocab_size}: use the tokenizer "
             "that the model was trained with"
         )
 
 
-def _check_tokenizer(folder: Path, config: AlbertConfig, own: Mapping[str, Any]) -> None:
-    if not (folder / VOCABULARY).exists():
-        return
+def _check_tokenizer(folder: Path, config: AlbertConfig, own: Mapping[str, Any]) -> Tokenizer | None:
+    if not has_tokenizer(folder):
+        return None
     tokenizer = load_tokenizer(folder)
     _check_vocabulary(config, tokenizer)
     if own.get("tokenizer_fingerprint", tokenizer.fingerprint) != tokenizer.fingerprint:
         raise TokenizerError(
-            f"{folder / VOCABULARY} is not the tokenizer that the model was saved with: put the right one there"
+            f"{folder} does not hold the tokenizer that the model was saved with: put the right one there"
         )
+    return tokenizer
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -64,6 +64,25 @@ _MODULES: tuple[tuple[str, str, str, str], ...] = (
 """Ours, Hugging Face's and TensorFlow's name of each module and its kind; [i] is a third of a fused tensor."""
 
 
+KINDS = {ours: kind for ours, _, _, kind in _MODULES} | {"albert.encoder.relative": TABLE}
+"""The kind of each of our modules that other programs' encoders can have."""
+
+
+def suffixes(kind: str) -> list[str]:
+    """The ends of the names of a module's tensors, in PyTorch."""
+    return [end for end, _ in _SUFFIXES[kind]]
+
+
+class Row(NamedTuple):
+    """One tensor outside and where it stands in ours."""
+
+    ours: str
+    outside: str
+    third: int | None = None
+    """Which third of our tensor it is; None: all of it."""
+    transposed: bool = False
+
+
 class Name(NamedTuple):
     """One tensor outside and where it stands in ours."""
 
@@ -111,14 +130,19 @@ def to_outside(state: Mapping[str, Tensor], config: AlbertConfig, side: Side) ->
 
 def from_outside(tensors: Mapping[str, Tensor], config: AlbertConfig, side: Side) -> dict[str, Tensor]:
     """Rename (and fuse, and turn) the other side's tensors to ours; what the table does not know is left out."""
+    names = tensor_names(config)
+    return gather(tensors, (Row(name.ours, getattr(name, side), name.third, _turned(name, side)) for name in names))
+
+
+def gather(tensors: Mapping[str, Tensor], rows: Iterable[Row]) -> dict[str, Tensor]:
+    """Take the tensors that `rows` name, turned and fused where they say so; what lacks a part is left out."""
     parts: dict[str, list[Tensor]] = {}
     whole: dict[str, bool] = {}
-    for name in tensor_names(config):
-        outside = getattr(name, side)
-        whole[name.ours] = whole.get(name.ours, True) and outside in tensors
-        if outside in tensors:
-            tensor = tensors[outside]
-            parts.setdefault(name.ours, []).append(tensor.T if _turned(name, side) else tensor)
+    for row in rows:
+        whole[row.ours] = whole.get(row.ours, True) and row.outside in tensors
+        if row.outside in tensors:
+            tensor = tensors[row.outside]
+            parts.setdefault(row.ours, []).append(tensor.T if row.transposed else tensor)
     return {ours: torch.cat(list_) if len(list_) > 1 else list_[0] for ours, list_ in parts.items() if whole[ours]}
 
 

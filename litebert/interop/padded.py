@@ -26,8 +26,8 @@ class AlbertOutput:
 
     last_hidden_state: Tensor
     """(B, L, H), zeros at padding"""
-    pooler_output: Tensor
-    """(B, H): the first real token of each row through the pooler"""
+    pooler_output: Tensor | None
+    """(B, H): the first real token of each row through the pooler; None where there is none"""
     loss: Tensor | None = None
     """(): where labels were given"""
     logits: Tensor | None = None
@@ -91,7 +91,7 @@ class AlbertModel(nn.Module):
         Without them: no padding, segment 0, positions from 0. Raises InputError for what the model cannot take.
         """
         ids = _input_ids(self.config, input_ids, inputs_embeds)  # (B, L)
-        _check_range("token_type_ids", token_type_ids, self.config.type_vocab_size)
+        _check_range("token_type_ids", token_type_ids, max(self.config.type_vocab_size, 1))
         _check_range("position_ids", position_ids, self.config.max_position_embeddings)
         mask = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()  # (B, L)
         trace = (
@@ -115,7 +115,7 @@ class AlbertModel(nn.Module):
 
         return AlbertOutput(
             last_hidden_state=unpack(hidden, index, *ids.shape),
-            pooler_output=albert.pooled(hidden, packed),
+            pooler_output=None if albert.pooler is None else albert.pooled(hidden, packed),
             hidden_states=tuple(map(rows_of, trace.hidden_states)) if trace and output_hidden_states else None,
             attentions=tuple(trace.attentions) if trace and trace.attentions is not None else None,
         )

@@ -3,6 +3,7 @@
 Dimensions: S sequences, L longest length, T tokens, N heads, D head size. Masks are bool, True = attend.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from litebert.errors import ConfigError
+from litebert.model.tables import look_up
 
 KERNELS = {
     "padded": "pads inside attention, plain matrix products: what trains fastest on a CPU",
@@ -18,6 +20,12 @@ KERNELS = {
     "varlen": "torch's variable-length kernel: CUDA in half precision",
 }
 """Attention kernels by name; all give equal results."""
+
+RELATIVE_BUCKETS = 32
+"""Rows of the table of relative positions: half for what stands before a token, half for what stands after."""
+
+_FARTHEST = 128
+"""Distance from which on all relative positions are one."""
 
 
 class Layout(NamedTuple):
@@ -34,6 +42,8 @@ class Layout(NamedTuple):
     """(T,) int64, the slot of each token; goes with `slots`"""
     cu_seqlens: Tensor | None = None
     """(S + 1,) int32, for `varlen` alone"""
+    bias: Tensor | None = None
+    """(1, N, L, L), added to the scores: relative positions"""
 
 
 class Angles(NamedTuple):
@@ -109,6 +119,25 @@ def rotate(x: Tensor, angles: Angles | None) -> Tensor:
     return torch.stack(turned, -2).flatten(-2).to(x.dtype)
 
 
+def relative_bias(table: Tensor, layout: Layout) -> Tensor:
+    """What each head adds to its scores for the distance of two tokens: table (32, N) -> (1, N, L, L).
+
+    Distances below 8 have a bucket each, farther ones share theirs by their logarithm, up to 128 (T5, as MPNet has
+    it). Raises ConfigError for a kernel that takes no bias.
+    """
+    if layout.kernel == "varlen":
+        raise ConfigError("attention 'varlen' takes no relative positions: use 'fused'")
+    place = torch.arange(layout.max_length, device=table.device)  # (L,)
+    distance = place[None, :] - place[:, None]  # (L, L) key minus query
+    half, size = RELATIVE_BUCKETS // 2, distance.abs()
+    exact = half // 2
+    log = torch.log(size.clamp(min=1).float() / exact) / math.log(_FARTHEST / exact) * (half - exact)
+    far = (exact + log.long()).clamp(max=half - 1)
+    bucket = torch.where(size < exact, size, far) + half * (distance > 0)  # (L, L)
+    bias = look_up(table, bucket.flatten())  # (L * L, N)
+    return bias.view(*bucket.shape, -1).permute(2, 0, 1)[None]  # (1, N, L, L)
+
+
 def attend(
     qkv: Tensor, layout: Layout, heads: int, angles: Angles | None = None, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor | None]:
@@ -125,15 +154,25 @@ def attend(
     query, key = rotate(query, angles), rotate(key, angles)
     probabilities = None
     if layout.kernel == "fused":
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, dropout_p=dropout)
+        mask = layout.mask if layout.bias is None else _masked_bias(layout, query.dtype)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
     else:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (S, N, L, L)
+        if layout.bias is not None:
+            scores = scores + layout.bias
         if layout.mask is not None:
             scores = scores.masked_fill(~layout.mask, torch.finfo(scores.dtype).min)
         probabilities = F.dropout(scores.softmax(-1, dtype=torch.float32).to(value.dtype), dropout)
         out = probabilities @ value  # (S, N, L, D)
     out = out.transpose(1, 2).reshape(layout.sequences * layout.max_length, -1)  # (S * L, H)
     return out if layout.places is None else out[layout.places], probabilities  # (T, H)
+
+
+def _masked_bias(layout: Layout, dtype: torch.dtype) -> Tensor:
+    """The bias (1, N, L, L), the lowest number at keys that are not to be attended to, (S, N, L, L)."""
+    assert layout.bias is not None
+    bias = layout.bias.to(dtype)
+    return bias if layout.mask is None else torch.where(layout.mask, bias, torch.finfo(dtype).min)
 
 
 def _attend_varlen(qkv: Tensor, layout: Layout, heads: int, angles: Angles | None, dropout: float) -> Tensor:

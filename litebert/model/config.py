@@ -10,8 +10,8 @@ from litebert.model.sharing import SharingPlan, parse_sharing, sharing_plan
 
 ACTIVATIONS = ("gelu_new", "gelu", "relu", "silu", "tanh")
 BLOCKS = ("post_norm", "pre_norm")
-POSITIONS = ("absolute", "rotary")
-POOLINGS = ("first", "mean")
+POSITIONS = ("absolute", "rotary", "relative")
+POOLINGS = ("first", "mean", "none")
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
@@ -48,9 +48,9 @@ class AlbertConfig:
     classifier_dropout_prob: float = 0.1
     """Dropout on the pooled vector before a task's classifier."""
     max_position_embeddings: int = 512
-    """Rows of the position table; with rotary positions the longest sequence the model is meant for."""
+    """The longest sequence; the position table, where there is one, has `position_offset` rows more."""
     type_vocab_size: int = 2
-    """Segments."""
+    """Segments; with 1 every token is of the first, with 0 there are none."""
     initializer_range: float = 0.02
     """Standard deviation of the truncated normal that weights start from."""
     layer_norm_eps: float = 1e-12
@@ -69,11 +69,18 @@ class AlbertConfig:
     """Weight sharing: all, attention, ffn, none, groups=K, cycle=K or deltas=R."""
     pooling: str = "first"
     """What the pooler reads: `first`, the vector of [CLS] (ALBERT and BERT), or `mean`, that of all tokens (a model
-    that was trained little has not learnt to gather a text in one token)."""
+    that was trained little has not learnt to gather a text in one token); `none`: there is no pooler."""
+    pooler_activation: str = "tanh"
+    """What follows the pooler's linear map: tanh (ALBERT and BERT), or any other of the activations."""
     block: str = "post_norm"
     """post_norm (ALBERT, BERT) or pre_norm (litebert's own: a norm before each part, one more at the end)."""
     position: str = "absolute"
-    """absolute (a learned table) or rotary (queries and keys turned by their position, no table)."""
+    """absolute (a learned table), rotary (queries and keys turned by their position, no table) or relative (MPNet:
+    the table, and on the scores of all layers a learned bias by the distance of two tokens)."""
+    position_offset: int = 0
+    """Row of the position table at which a sequence begins (RoBERTa and MPNet leave those of padding free)."""
+    embedding_projection: bool = True
+    """A linear map leads from E to H; without it (BERT) E must be H."""
 
     def __post_init__(self) -> None:
         """Check every value; nothing is changed here."""
@@ -134,12 +141,18 @@ def _groups_as_sharing(values: dict[str, Any]) -> dict[str, Any]:
 def _check_sizes(config: AlbertConfig) -> None:
     sizes = (
         "vocab_size embedding_size hidden_size num_hidden_layers inner_group_num num_attention_heads "
-        "intermediate_size max_position_embeddings type_vocab_size"
+        "intermediate_size max_position_embeddings"
     )
-    for name in sizes.split():
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{name} {value!r} is no size: give a whole number above 0")
+    for name in (*sizes.split(), "type_vocab_size", "position_offset"):
+        value, least = getattr(config, name), 1 if name in sizes else 0
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            rule = "above 0" if least else "from 0"
+            raise ConfigError(f"{name} {value!r} is no size: give a whole number {rule}")
+    if not config.embedding_projection and config.embedding_size != config.hidden_size:
+        raise ConfigError(
+            f"embedding_size {config.embedding_size} is not hidden_size {config.hidden_size}: without an "
+            "embedding_projection the two must be equal"
+        )
     if config.hidden_size % config.num_attention_heads:
         raise ConfigError(
             f"hidden_size {config.hidden_size} is no multiple of num_attention_heads "
@@ -155,6 +168,7 @@ def _check_sizes(config: AlbertConfig) -> None:
 
 def _check_choices(config: AlbertConfig) -> None:
     choices = {"hidden_act": ACTIVATIONS, "block": BLOCKS, "position": POSITIONS, "pooling": POOLINGS}
+    choices["pooler_activation"] = ACTIVATIONS
     for name, allowed in choices.items():
         value = getattr(config, name)
         if value not in allowed:

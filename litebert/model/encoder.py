@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from litebert.errors import ConfigError
-from litebert.model.attention import Angles, Layout, attend, dense_layout, packed_layout, rotary_angles
+from litebert.model.attention import (
+    RELATIVE_BUCKETS,
+    Angles,
+    Layout,
+    attend,
+    dense_layout,
+    packed_layout,
+    relative_bias,
+    rotary_angles,
+)
 from litebert.model.config import AlbertConfig
 from litebert.model.linear import linear
 from litebert.model.packed import Packed
@@ -55,17 +64,15 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 
 class Embedding(nn.Module):
-    """Word, position and segment vectors at width E, added, normed, dropped out (no position with rotary)."""
+    """Word, position and segment vectors at width E, those that there are, added, normed, dropped out."""
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__()
         self.word = nn.Embedding(config.vocab_size, config.embedding_size)
-        self.position = (
-            nn.Embedding(config.max_position_embeddings, config.embedding_size)
-            if config.position == "absolute"
-            else None
-        )
-        self.segment = nn.Embedding(config.type_vocab_size, config.embedding_size)
+        self.position_offset, self.segments = config.position_offset, config.type_vocab_size
+        rows = config.max_position_embeddings + config.position_offset
+        self.position = nn.Embedding(rows, config.embedding_size) if config.position != "rotary" else None
+        self.segment = nn.Embedding(self.segments, config.embedding_size) if self.segments else None
         self.norm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.embedding_dropout_prob)
 
@@ -78,9 +85,12 @@ class Embedding(nn.Module):
     ) -> Tensor:
         """(T,) ids, positions and segments -> (T, E). `inputs_embeds` (T, E) replaces the word vectors."""
         x = look_up(self.word.weight, input_ids) if inputs_embeds is None else inputs_embeds  # (T, E)
-        x = x + look_up(self.segment.weight, token_type_ids)
+        if self.segment is not None:
+            # With one segment the second text of a pair is of the first, too.
+            x = x + (look_up(self.segment.weight, token_type_ids) if self.segments > 1 else self.segment.weight[0])
         if self.position is not None:
-            x = x + look_up(self.position.weight, position_ids)
+            offset = self.position_offset
+            x = x + look_up(self.position.weight, position_ids + offset if offset else position_ids)
         return self.dropout(self.norm(x))  # type: ignore[no-any-return]
 
 
@@ -165,7 +175,9 @@ class Encoder(nn.Module):
         self.rotary = config.position == "rotary"
         self.activation_checkpointing = False
         """Recompute layers in the backward pass instead of keeping their activations."""
-        self.projection = nn.Linear(config.embedding_size, config.hidden_size)
+        self.projection = nn.Linear(config.embedding_size, config.hidden_size) if config.embedding_projection else None
+        relative = config.position == "relative"
+        self.relative = nn.Embedding(RELATIVE_BUCKETS, config.num_attention_heads) if relative else None
         self.attention = nn.ModuleList(Attention(config) for _ in range(self.plan.num_attention_blocks))
         self.ffn = nn.ModuleList(FeedForward(config) for _ in range(self.plan.num_ffn_blocks))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if config.block == "pre_norm" else None
@@ -173,10 +185,12 @@ class Encoder(nn.Module):
 
     def forward(self, embedded: Tensor, position_ids: Tensor, layout: Layout, trace: Trace | None = None) -> Tensor:
         """(T, E) -> (T, H) through all layers."""
-        hidden = linear(self.projection, embedded)  # (T, H)
+        hidden = embedded if self.projection is None else linear(self.projection, embedded)  # (T, H)
         if self.norm is not None:
             # Nothing renews a pre-norm stack's residual stream, so that it must not lose digits under autocast.
-            hidden = hidden.to(self.projection.weight.dtype)
+            hidden = hidden.to(self.norm.weight.dtype)
+        if self.relative is not None:
+            layout = layout._replace(bias=relative_bias(self.relative.weight, layout))
         angles = rotary_angles(position_ids, self.head_size, layout) if self.rotary else None
         for index in range(len(self.plan.attention)):
             if trace is not None:
@@ -220,7 +234,8 @@ class Albert(nn.Module):
         self.config = config
         self.embedding = Embedding(config)
         self.encoder = Encoder(config)
-        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size) if config.pooling != "none" else None
+        self.pooler_activation = activation(config.pooler_activation)
 
     def forward(
         self,
@@ -261,7 +276,12 @@ class Albert(nn.Module):
         return hidden.view(rows, length, -1)  # type: ignore[no-any-return]
 
     def pooled(self, hidden: Tensor, packed: Packed) -> Tensor:
-        """The first token, or the mean, of every sequence through the pooler: (T, H) -> (S, H)."""
+        """The first token, or the mean, of every sequence through the pooler: (T, H) -> (S, H).
+
+        Raises ConfigError where the model has no pooler.
+        """
+        if self.pooler is None:
+            raise ConfigError("pooling 'none': this model has no pooler; set pooling to 'first' for a new one")
         starts, ends = packed.cu_seqlens[:-1].long(), packed.cu_seqlens[1:].long()  # (S,), (S,)
         if self.config.pooling == "first":
             gathered = hidden[starts.clamp(max=hidden.shape[0] - 1)]  # (S, H)
@@ -270,4 +290,4 @@ class Albert(nn.Module):
             member = (token >= starts[:, None]) & (token < ends[:, None])  # (S, T)
             share = member.to(hidden.dtype) / (ends - starts).clamp(min=1)[:, None].to(hidden.dtype)
             gathered = share @ hidden  # (S, H)
-        return torch.tanh(self.pooler(gathered))  # (S, H)
+        return self.pooler_activation(self.pooler(gathered))  # (S, H)

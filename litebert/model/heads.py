@@ -4,6 +4,7 @@ Dimensions: M chosen tokens, S sequences, H hidden, E embedding, V vocabulary, C
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -106,6 +107,12 @@ class AlbertWithHeads(nn.Module):
         return self.albert.pooled(hidden, packed)
 
 
+def with_pooler(config: AlbertConfig, heads: Sequence[str]) -> AlbertConfig:
+    """The config of a model with these heads: where there was no pooler, a head that reads one makes it `first`."""
+    needed = any(name in TASKS and TASKS[name].reads == "pooled" for name in heads)
+    return replace(config, pooling="first") if needed and config.pooling == "none" else config
+
+
 def build_model(
     config: AlbertConfig,
     heads: Sequence[str] = ("masked_lm", "sentence_order"),
@@ -113,6 +120,7 @@ def build_model(
     generator: torch.Generator | None = None,
 ) -> AlbertWithHeads:
     """Make a model with fresh weights, drawn from `generator` (torch's own when None)."""
+    config = with_pooler(config, heads)
     # Made without memory first: torch's own start values would be thrown away, and draw from global state.
     with torch.device("meta"):
         model = AlbertWithHeads(config, heads)

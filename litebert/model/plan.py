@@ -161,7 +161,7 @@ def _flops(config: AlbertConfig, length: int, masked_share: float, again: bool) 
     plan = config.sharing_plan
     layer = 2 * (4 * hidden * hidden + 2 * hidden * inner) + 2 * plan.delta_rank * (8 * hidden + 2 * inner)
     layers = len(plan.attention)
-    linear = layers * layer + 2 * embedding * hidden
+    linear = layers * layer + 2 * embedding * hidden * config.embedding_projection
     attention = layers * 4 * length * hidden
     language_model = masked_share * 2 * (hidden * embedding + embedding * config.vocab_size)
     sentence_order = 2 * (hidden * hidden + 2 * hidden) / length

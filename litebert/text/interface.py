@@ -15,12 +15,14 @@ class Encoding(NamedTuple):
 
     ids: list[int]
     pieces: list[str]
-    """With their word marks "▁"; an unknown piece keeps its surface."""
+    """As in the vocabulary, with its marks (such as "▁" where a word begins, "##" within one); an unknown piece keeps
+    its surface."""
     offsets: list[tuple[int, int]]
     """Characters [start, end) of the text as given, of the second text where `segment_ids` is 1.
 
-    `normalize(text[start:end])` is the piece without its word mark. Where one character yields several pieces
-    ("½"), each of them spans all of it. A piece that is only a word mark has an empty span, special ones (0, 0).
+    `normalize(text[start:end])` is the piece without its marks. Where one character yields several pieces ("½", or
+    one of several bytes), each of them spans all of it. A piece that is only a word mark has an empty span, special
+    ones (0, 0).
     """
     word_starts: list[bool]
     segment_ids: list[int]
@@ -44,6 +46,8 @@ class Tokenizer(ABC):
     word_start_table: npt.NDArray[np.bool_]
     """(V,): the piece begins a word, for the masking of whole words."""
     lower: bool
+    separators: int = 1
+    """[SEP] between two texts; RoBERTa and MPNet put two."""
 
     @abstractmethod
     def normalize(self, text: str) -> str:
@@ -69,6 +73,14 @@ class Tokenizer(ABC):
     @abstractmethod
     def encode_batch(self, texts: Sequence[str], *, special_tokens: bool = True, threads: int = 1) -> list[Encoding]:
         """Encode each text as `encode` does, but many times faster."""
+
+    @abstractmethod
+    def encode_masked(self, text: str, mark: str) -> list[int]:
+        """Return the ids of a text in which each `mark` stands for a masked piece, without special pieces at the ends.
+
+        The text is encoded as a whole, so that what follows a mask is not taken for the beginning of a text. A mask
+        stands for a whole piece, the space before it included.
+        """
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -140,6 +141,25 @@ class SentencePieceTokenizer(Tokenizer):
 
         with _collector_paused(len(texts) > _FEW):
             return self._in_portions(texts, select, finish, threads)
+
+    def encode_masked(self, text: str, mark: str) -> list[int]:
+        """See `Tokenizer`: the marks become a character that no vocabulary has, and are told apart afterwards."""
+        code = 0xE000  # private use
+        while chr(code) in text:
+            code += 1
+        stand_in = chr(code)
+        encoding = self.encode(text.replace(mark, stand_in), special_tokens=False)
+        ids: list[int] = []
+        for i, piece in zip(encoding.ids, encoding.pieces, strict=True):
+            if stand_in not in piece:
+                ids.append(i)
+                continue
+            # Unknown characters that touch are one piece: the masks among them are told apart again.
+            if piece[0] == stand_in and ids and self._pieces[ids[-1]] == WORD_MARK:
+                ids.pop()
+            parts = re.findall(f"{stand_in}|[^{stand_in}{WORD_MARK}]+", piece)
+            ids += [self.mask_id if part == stand_in else self.unk_id for part in parts]
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer`."""

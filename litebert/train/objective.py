@@ -36,7 +36,8 @@ class PretrainObjective:
         self.model, self.settings, self.precision = model, settings, precision
         self.world = world or World()
         self.device = next(model.parameters()).device
-        self.attention = "varlen" if self.device.type == "cuda" else "padded"
+        on_gpu = "fused" if model.config.position == "relative" else "varlen"  # which takes no bias
+        self.attention = on_gpu if self.device.type == "cuda" else "padded"
         self.sums = torch.compile(self._sums, dynamic=False) if compiled else self._sums
 
     def backward(self, batch: PretrainBatch) -> Callable[[], Metrics]:

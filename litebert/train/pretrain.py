@@ -216,7 +216,7 @@ def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithH
 
 def _require_tokenizer(model: AlbertConfig, folder: Path, tokenizer: Tokenizer) -> None:
     """Refuse a model whose own tokenizer is not that of the data."""
-    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint or model.vocab_size != tokenizer.vocab_size:
+    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint or model.vocab_size < tokenizer.vocab_size:
         raise DataFolderError(
             f"the data were prepared with another tokenizer than that of {folder}; "
             f"prepare them again with --tokenizer {folder}"

@@ -161,8 +161,8 @@ def test_other_folders(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("no model")
     assert "file.txt" in refused(tmp_path / "file.txt", out)
     values = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps(values | {"model_type": "bert"}))
-    assert "'bert'" in refused(folder, out)
+    (folder / CONFIG).write_text(json.dumps(values | {"model_type": "gpt2"}))
+    assert "'gpt2'" in refused(folder, out)
     (folder / WEIGHTS).unlink()
     assert WEIGHTS in refused(folder, out)
 

@@ -213,7 +213,7 @@ def test_own_names_are_checked_too(tmp_path: Path) -> None:
         ("", "config.json"),
         ("[]", "config.json"),
         ("{}", "model_type"),
-        ('{"model_type": "bert"}', "'bert'"),
+        ('{"model_type": "gpt2"}', "'gpt2'"),
         ('{"model_type": "albert", "hidden_size": 10, "num_attention_heads": 4}', "num_attention_heads"),
         ('{"model_type": "albert", "hidden_dropout_prob": "much"}', "hidden_dropout_prob"),
         ('{"model_type": "albert", "id2label": [1, 2]}', "config.json"),

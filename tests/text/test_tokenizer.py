@@ -271,7 +271,7 @@ def test_settings_of_a_folder_are_part_of_the_fingerprint(small_folder: Path, sm
 def bad_places(folder: Path, good: bytes) -> Iterator[tuple[Path, str]]:
     yield folder / "missing", "no such file or folder"
     (folder / "empty").mkdir()
-    yield folder / "empty", "no spiece.model in this folder"
+    yield folder / "empty", "neither spiece.model nor tokenizer.json"
     for name, content in {
         "junk": b"\x00\xff" * 500,
         "text": b"This is a text file, and no model.\n",
