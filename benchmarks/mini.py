@@ -24,11 +24,12 @@ from litebert.data.batches import SpecialIds, WindowSource, held_out_batches
 from litebert.data.shards import open_corpus
 from litebert.interop.huggingface import load_model
 from litebert.text.tokenizer import load_tokenizer
+from litebert.train.corpora import count_pieces, entropy
 from litebert.train.finetune import FinetuneSettings, finetune_classify
 from litebert.train.hooks import read_metrics
 from litebert.train.loop import Metrics
 from litebert.train.objective import PretrainObjective
-from litebert.train.pretrain import PretrainSettings, count_pieces, entropy
+from litebert.train.pretrain import PretrainSettings
 
 MASKS: tuple[tuple[Literal["ngram", "word", "token"], float], ...] = (
     ("ngram", 0.25),

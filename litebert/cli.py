@@ -281,6 +281,78 @@ def pretrain(
 
 
 @app.command
+def distill(
+    *,
+    model: str | None = None,
+    teacher: str | None = None,
+    out: Path,
+    data: Annotated[list[str] | None, Many] = None,
+    config: Path | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    length: int | None = None,
+    seed: int | None = None,
+    learning_rate: float | None = None,
+    precision: str | None = None,
+    checkpoint_every: int | None = None,
+    device: str | None = None,
+    assignments: Set = None,
+) -> Answer:
+    """Teach a model to answer like another one, on prepared raw text.
+
+    Parameters
+    ----------
+    model
+        Folder of the student.
+    teacher
+        Folder or name of the teacher; both have the tokenizer that the text was prepared with.
+    out
+        Folder of the run: config.toml, metrics.jsonl, checkpoints/, tensorboard/ and, at the end, model/.
+    data
+        Prepared folders, each with an optional weight: DIR or DIR=WEIGHT.
+    config
+        TOML file of settings, such as one of recipes/.
+    resume
+        Go on from the newest checkpoint in `out`.
+    steps
+        Steps of the whole run.
+    batch_size
+        Sequences of full length a step; times length it is the token budget of a step.
+    length
+        Longest sequence in tokens.
+    seed
+        Decides order, masks and dropout.
+    learning_rate
+        Peak rate.
+    precision
+        auto, bf16 or fp32.
+    checkpoint_every
+        Steps between checkpoints.
+    device
+        auto, cpu or cuda.
+    """
+    from litebert.train.distill import DistillSettings
+    from litebert.train.distill import distill as run
+
+    flags = {
+        "folders": dict(_weighted(item) for item in data) if data else None,
+        "student": model,
+        "teacher": teacher,
+        "seed": seed,
+        "data.batch_size": batch_size,
+        "data.pairs.length": length,
+        "optimizer.learning_rate": learning_rate,
+        "loop.steps": steps,
+        "loop.precision": precision,
+        "loop.checkpoint_every": checkpoint_every,
+        "loop.device": device,
+    }
+    report = run(_settings(DistillSettings, config, flags, assignments), out, resume=resume)
+    return Answer(data=report.to_dict(), text=report.summary())
+
+
+@app.command
 def finetune(
     task: str,
     /,

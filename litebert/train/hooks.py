@@ -14,6 +14,9 @@ from litebert.files import disk_errors, write_text
 from litebert.train.checkpoints import Progress
 from litebert.train.loop import Metrics, Run
 
+CLOCK = frozenset({"seconds", "data_seconds", "tokens_per_second", "learning_rate", "gradient_norm"})
+"""Metrics of a step that are not of what it learns."""
+
 PLATEAU_NATS = 0.1
 """A loss less than this under the unigram entropy has learnt nothing from context."""
 
@@ -150,6 +153,9 @@ class ProgressBar:
 
 def describe(metrics: Metrics) -> str:
     """Return losses and accuracies in a few words."""
+    if "mlm_loss" not in metrics:
+        whole = {name: value for name, value in metrics.items() if "/" not in name and name not in CLOCK}
+        return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in whole.items())
     words = [f"masked-token loss {metrics['mlm_loss']:.3f}, accuracy {metrics['mlm_accuracy']:.1%}"]
     if "order_accuracy" in metrics:
         words.append(f"sentence order {metrics['order_accuracy']:.1%}")

@@ -12,17 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litebert import config
-from litebert.console import log
-from litebert.data.batches import BatchStream, DataSettings, SpecialIds, WindowSource, held_out_batches
-from litebert.data.shards import TOKENIZER_FOLDER, CorpusSplit, TokenCorpus, open_corpus
-from litebert.errors import CheckpointError, ConfigError, DataFolderError
-from litebert.files import require_empty
+from litebert.data.batches import BatchStream, DataSettings, held_out_batches
+from litebert.data.shards import TOKENIZER_FOLDER
+from litebert.errors import ConfigError
 from litebert.interop.huggingface import load_model, save_model
-from litebert.model.config import AlbertConfig, preset
+from litebert.model.config import preset
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.checkpoints import Progress
+from litebert.train.corpora import (
+    claim,
+    count_pieces,
+    entropy,
+    held_out_sources,
+    joined,
+    open_folders,
+    require_tokenizer,
+    training_source,
+)
 from litebert.train.hooks import PlateauWatch, describe
 from litebert.train.loop import LoopSettings, Metrics, Run, autocast, choose_device, stop_signals
 from litebert.train.objective import PretrainObjective
@@ -53,13 +60,6 @@ class PretrainSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
-
-
-MAY_CHANGE = frozenset(
-    {"data.workers", "data.micro_batches", "loop.device", "loop.compile", "loop.log_every", "loop.keep"}
-    | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens", "loop.rollbacks"}
-)
-"""Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,20 +106,11 @@ def pretrain(settings: PretrainSettings, out: Path, *, resume: bool = False) -> 
 def _pretrain(
     settings: PretrainSettings, out: Path, resume: bool, here: World, received: Callable[[], int]
 ) -> PretrainReport:
-    known = resume and (out / "config.toml").exists()
-    if known:
-        _require_same_settings(settings, out)
-    else:
-        require_empty(out, "add --resume to go on with the run there, or choose another folder")
-    if settings.data.batch_size % here.size:
-        raise ConfigError(
-            f"batch_size = {settings.data.batch_size} cannot be divided among {here.size} processes; give a multiple "
-            f"of {here.size}, or start another number of processes"
-        )
-    corpora = _corpora(settings, verify=here.is_first)
+    known = claim(out, settings, resume=resume)
+    corpora = open_folders(settings, here)
     tokenizer = load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
     model = _make_model(settings, tokenizer).to(here.device)
-    source = WindowSource(_folders(settings), SpecialIds.of(tokenizer), settings.data, settings.seed)
+    source = training_source(settings, tokenizer, settings.seed)
     counts = count_pieces(source.splits, tokenizer.vocab_size)
     if settings.unigram_bias and settings.init is None:
         _set_unigram_bias(model, counts)
@@ -138,14 +129,14 @@ def _pretrain(
         seed=settings.seed,
         world=here,
     )
-    held_out = _held_out_sources(settings, tokenizer)
+    held_out = held_out_sources(settings, tokenizer)
 
     def evaluate() -> Metrics:
         found = {
             name: objective.evaluate(held_out_batches(source, settings.loop.held_out_tokens))
             for name, source in held_out.items()
         }
-        return _joined(found)
+        return joined(found)
 
     session = Session(
         out=out,
@@ -175,30 +166,13 @@ def _pretrain(
     )
 
 
-def _folders(settings: PretrainSettings) -> dict[Path, float]:
-    return {Path(folder): weight for folder, weight in settings.folders.items()}
-
-
-def _corpora(settings: PretrainSettings, *, verify: bool) -> list[TokenCorpus]:
-    """Open the data folders, which must share their tokenizer; `verify` their hashes."""
-    corpora = [open_corpus(Path(folder), verify=verify) for folder in settings.folders]
-    if not corpora:
-        raise ConfigError("no data; name a prepared folder, as in --data DIR (made by: litebert prepare)")
-    for corpus in corpora[1:]:
-        if corpus.fingerprint != corpora[0].fingerprint:
-            raise DataFolderError(
-                f"{corpus.path} and {corpora[0].path} were prepared with different tokenizers; prepare one again"
-            )
-    return corpora
-
-
 def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithHeads:
     heads = ("masked_lm",) if settings.data.pairs.objective == "none" else ("masked_lm", "sentence_order")
     if settings.init is not None:
         if settings.model:
             raise ConfigError("model settings and --model contradict each other; the folder's config decides the shape")
         model = load_model(Path(settings.init), heads)
-        _require_tokenizer(model.config, Path(settings.init), tokenizer)
+        require_tokenizer(model.config, Path(settings.init), tokenizer)
     else:
         shape: dict[str, Any] = {
             "vocab_size": tokenizer.vocab_size,
@@ -214,81 +188,9 @@ def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithH
     return model
 
 
-def _require_tokenizer(model: AlbertConfig, folder: Path, tokenizer: Tokenizer) -> None:
-    """Refuse a model whose own tokenizer is not that of the data."""
-    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint or model.vocab_size < tokenizer.vocab_size:
-        raise DataFolderError(
-            f"the data were prepared with another tokenizer than that of {folder}; "
-            f"prepare them again with --tokenizer {folder}"
-        )
-
-
-def _held_out_sources(settings: PretrainSettings, tokenizer: Tokenizer) -> dict[str, WindowSource]:
-    """Return the held-out documents of each folder that has some, by its name."""
-    folders = [folder for folder in _folders(settings) if open_corpus(folder).split("held_out").num_documents]
-    if not folders:
-        log("warning: no held-out documents; prepare with --held-out 0.005 to see what the model has learnt")
-    names = [folder.name for folder in folders]
-    return {
-        folder.name if names.count(folder.name) == 1 else str(folder): WindowSource(
-            {folder: 1.0}, SpecialIds.of(tokenizer), settings.data, 0, "held_out"
-        )
-        for folder in folders
-    }
-
-
-def _joined(found: dict[str, Metrics]) -> Metrics:
-    """The mean over all folders, and beside it what was found in each, as `mlm_loss/NAME`."""
-    (first, *_), count = found.values(), len(found)
-    if count == 1:
-        return first
-    means = {key: sum(metrics[key] for metrics in found.values()) / count for key in first}
-    return means | {f"{key}/{name}": value for name, metrics in found.items() for key, value in metrics.items()}
-
-
-def count_pieces(splits: list[CorpusSplit], vocab_size: int) -> np.ndarray:
-    """Return how often each piece occurs: (V,) int64. Reads all tokens once, shard by shard."""
-    counts = np.zeros(vocab_size, dtype=np.int64)
-    step = 1 << 24
-    for split in splits:
-        for shard in split.shards:
-            for start in range(0, len(shard.tokens), step):
-                counts += np.bincount(shard.tokens[start : start + step], minlength=vocab_size)
-    return counts
-
-
-def entropy(counts: np.ndarray) -> float:
-    """Return the entropy in nats of the distribution that `counts` gives."""
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
-
-
 @torch.no_grad()
 def _set_unigram_bias(model: AlbertWithHeads, counts: np.ndarray) -> None:
     """Start the head at the log frequencies, each piece counted once more than it occurs."""
     shares = (counts + 1) / (counts + 1).sum()
     bias: Tensor = model.heads["masked_lm"].bias  # type: ignore[assignment]
     bias.copy_(torch.from_numpy(np.log(shares)))
-
-
-def _require_same_settings(settings: PretrainSettings, out: Path) -> None:
-    """Refuse to go on with a run under settings that change what it computes.
-
-    Data folders may lie elsewhere by now: their content is compared later.
-    """
-    then = config.build(PretrainSettings, config.read_toml(out / "config.toml"))
-    before, after = (_flat(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))
-    for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name) and name not in MAY_CHANGE:
-            raise CheckpointError(
-                f"{out} was begun with {name} = {before.get(name)!r}, now it is {after.get(name)!r}; "
-                "give the same settings (see its config.toml) or start another run"
-            )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return flat

@@ -14,9 +14,10 @@ from litebert.data.pairs import PairSettings
 from litebert.errors import CheckpointError, ConfigError, DataFolderError, OutputError
 from litebert.interop.huggingface import load_model
 from litebert.train import checkpoints
+from litebert.train.corpora import count_pieces, entropy
 from litebert.train.hooks import read_metrics
 from litebert.train.optimizers import OptimizerSettings
-from litebert.train.pretrain import PretrainSettings, count_pieces, entropy, pretrain
+from litebert.train.pretrain import PretrainSettings, pretrain
 from tests.runs import LOOP, same, settings, weights
 
 

@@ -1,0 +1,138 @@
+"""The prepared folders a run reads, as it finds them at its start, and the settings it was begun with."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from litebert import config
+from litebert.console import log
+from litebert.data.batches import DataSettings, SpecialIds, WindowSource
+from litebert.data.shards import CorpusSplit, TokenCorpus, open_corpus
+from litebert.errors import CheckpointError, ConfigError, DataFolderError
+from litebert.files import require_empty
+from litebert.model.config import AlbertConfig
+from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.train.loop import Metrics
+from litebert.train.parallel import World
+
+MAY_CHANGE = frozenset(
+    {"data.workers", "data.micro_batches", "loop.device", "loop.compile", "loop.log_every", "loop.keep"}
+    | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens", "loop.rollbacks"}
+)
+"""Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
+
+
+class RunSettings(Protocol):
+    """What the settings of every kind of run on prepared text have."""
+
+    @property
+    def folders(self) -> dict[str, float]: ...  # noqa: D102
+    @property
+    def data(self) -> DataSettings: ...  # noqa: D102
+
+
+def claim(out: Path, settings: Any, *, resume: bool) -> bool:
+    """Tell whether `out` holds this run already, begun with the same settings.
+
+    Data folders may lie elsewhere by now: their content is compared later. Raises OutputError if something else is
+    there, or `resume` is not set; CheckpointError if settings differ that change what is computed.
+    """
+    if not resume or not (out / "config.toml").exists():
+        require_empty(out, "add --resume to go on with the run there, or choose another folder")
+        return False
+    then = config.build(type(settings), config.read_toml(out / "config.toml"))
+    before, after = (_flat(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name) and name not in MAY_CHANGE:
+            raise CheckpointError(
+                f"{out} was begun with {name} = {before.get(name)!r}, now it is {after.get(name)!r}; "
+                "give the same settings (see its config.toml) or start another run"
+            )
+    return True
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def open_folders(settings: RunSettings, world: World) -> list[TokenCorpus]:
+    """Open the data folders, which must share their tokenizer; the first process checks their hashes.
+
+    Raises ConfigError if there is none, or if the batch cannot be divided among the processes; DataFolderError.
+    """
+    if settings.data.batch_size % world.size:
+        raise ConfigError(
+            f"batch_size = {settings.data.batch_size} cannot be divided among {world.size} processes; give a multiple "
+            f"of {world.size}, or start another number of processes"
+        )
+    corpora = [open_corpus(Path(folder), verify=world.is_first) for folder in settings.folders]
+    if not corpora:
+        raise ConfigError("no data; name a prepared folder, as in --data DIR (made by: litebert prepare)")
+    for corpus in corpora[1:]:
+        if corpus.fingerprint != corpora[0].fingerprint:
+            raise DataFolderError(
+                f"{corpus.path} and {corpora[0].path} were prepared with different tokenizers; prepare one again"
+            )
+    return corpora
+
+
+def training_source(settings: RunSettings, tokenizer: Tokenizer, seed: int) -> WindowSource:
+    """The training documents of all folders, in proportion to their weights."""
+    folders = {Path(folder): weight for folder, weight in settings.folders.items()}
+    return WindowSource(folders, SpecialIds.of(tokenizer), settings.data, seed)
+
+
+def held_out_sources(settings: RunSettings, tokenizer: Tokenizer) -> dict[str, WindowSource]:
+    """The held-out documents of each folder that has some, by the folder's name."""
+    folders = [Path(f) for f in settings.folders if open_corpus(f).split("held_out").num_documents]
+    if not folders:
+        log("warning: no held-out documents; prepare with --held-out 0.005 to see what the model has learnt")
+    names = [folder.name for folder in folders]
+    return {
+        folder.name if names.count(folder.name) == 1 else str(folder): WindowSource(
+            {folder: 1.0}, SpecialIds.of(tokenizer), settings.data, 0, "held_out"
+        )
+        for folder in folders
+    }
+
+
+def joined(found: Mapping[str, Metrics]) -> Metrics:
+    """The mean over all folders, and beside it what was found in each, as `mlm_loss/NAME`."""
+    (first, *_), count = found.values(), len(found)
+    if count == 1:
+        return first
+    means = {key: sum(metrics[key] for metrics in found.values()) / count for key in first}
+    return means | {f"{key}/{name}": value for name, metrics in found.items() for key, value in metrics.items()}
+
+
+def require_tokenizer(model: AlbertConfig, folder: Path, tokenizer: Tokenizer) -> None:
+    """Refuse a model whose own tokenizer is not that of the data."""
+    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint or model.vocab_size < tokenizer.vocab_size:
+        raise DataFolderError(
+            f"the data were prepared with another tokenizer than that of {folder}; "
+            f"prepare them again with --tokenizer {folder}"
+        )
+
+
+def count_pieces(splits: list[CorpusSplit], vocab_size: int) -> np.ndarray:
+    """Return how often each piece occurs: (V,) int64. Reads all tokens once, shard by shard."""
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    step = 1 << 24
+    for split in splits:
+        for shard in split.shards:
+            for start in range(0, len(shard.tokens), step):
+                counts += np.bincount(shard.tokens[start : start + step], minlength=vocab_size)
+    return counts
+
+
+def entropy(counts: np.ndarray) -> float:
+    """Return the entropy in nats of the distribution that `counts` gives."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())

@@ -1,0 +1,156 @@
+"""A student comes closer to its teacher; runs of teaching go on, and refuse, as those of pre-training do."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from litebert.data.batches import DataSettings
+from litebert.data.pairs import PairSettings
+from litebert.data.shards import TOKENIZER_FOLDER
+from litebert.errors import CheckpointError, ConfigError, DataFolderError
+from litebert.interop.huggingface import load_model, save_model
+from litebert.model.config import AlbertConfig
+from litebert.text.tokenizer import load_tokenizer
+from litebert.train.distill import DistillSettings, distill
+from litebert.train.hooks import read_metrics
+from litebert.train.optimizers import OptimizerSettings
+from litebert.train.teaching import Student, TeachingSettings
+from tests.models import random_model
+from tests.runs import LOOP, same, weights
+
+SHAPE = {"vocab_size": 2000, "embedding_size": 16, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+
+
+def folder_of(prepared: Path, folder: Path, **fields: object) -> Path:
+    """A random model that is saved with the data's tokenizer."""
+    tokenizer = load_tokenizer(prepared / TOKENIZER_FOLDER)
+    special = {"pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
+    config = AlbertConfig.from_dict(SHAPE | special | fields)
+    save_model(random_model(config, ("masked_lm",), seed=len(folder.name)), folder, tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def teacher(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(prepared, tmp_path_factory.mktemp("models") / "teacher", num_hidden_layers=4, sharing="none")
+
+
+@pytest.fixture(scope="module")
+def student(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(prepared, tmp_path_factory.mktemp("models") / "student", num_hidden_layers=2)
+
+
+def settings(prepared: Path, student: Path, teacher: Path, **changes: object) -> DistillSettings:
+    base = DistillSettings(
+        folders={str(prepared): 1.0},
+        student=str(student),
+        teacher=str(teacher),
+        probes=False,
+        data=DataSettings(batch_size=8, pairs=PairSettings(length=32, objective="none")),
+        optimizer=OptimizerSettings(name="adamw", learning_rate=3e-3),
+        loop=LOOP,
+    )
+    return replace(base, **changes)
+
+
+def held_out(run: Path) -> list[dict[str, float]]:
+    return [line for line in read_metrics(run) if line["kind"] == "held_out"]
+
+
+def test_the_student_comes_closer(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
+    teaching = TeachingSettings(masked_lm=0.5)
+    loop = replace(LOOP, steps=80, evaluate_every=10, checkpoint_every=80)
+    wanted = settings(prepared, student, teacher, teaching=teaching, loop=loop)
+    report = distill(wanted, tmp_path / "run")
+    first, *_, last = held_out(tmp_path / "run")
+    for name in ("hidden", "sentence", "similarity", "masked_lm", "loss"):
+        assert last[name] < first[name]
+    assert last["cosine"] > first["cosine"]
+    assert report.held_out["cosine"] == pytest.approx(last["cosine"], abs=1e-5)
+    before, after = load_model(student), load_model(tmp_path / "run" / "model")
+    assert before.config == after.config
+    assert load_model(teacher).config.num_hidden_layers == 4
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn(prepared: Path, teacher: Path, tmp_path: Path) -> None:
+    still = OptimizerSettings(name="adamw", learning_rate=1e-12)
+    wanted = settings(prepared, teacher, teacher, optimizer=still, loop=replace(LOOP, steps=1))
+    report = distill(wanted, tmp_path / "run")
+    assert report.held_out["cosine"] == pytest.approx(1, abs=1e-5)
+    assert report.held_out["hidden"] == pytest.approx(0, abs=1e-6)
+    assert report.held_out["similarity"] == pytest.approx(0, abs=1e-5)
+
+
+def test_another_width_goes_through_projections_that_are_thrown_away(
+    prepared: Path, teacher: Path, tmp_path: Path
+) -> None:
+    narrow = folder_of(prepared, tmp_path / "narrow", num_hidden_layers=2, hidden_size=16)
+    report = distill(settings(prepared, narrow, teacher), tmp_path / "run")
+    assert report.held_out["cosine"] > -1
+    assert not [name for name in weights(tmp_path / "run") if "projections" in name]
+    assert load_model(report.model).config.hidden_size == 16
+
+
+def test_layers_are_matched_by_their_share_of_the_depth() -> None:
+    two = random_model(AlbertConfig.from_dict(SHAPE | {"num_hidden_layers": 2}), ())
+    assert Student(two, 32, 4).matches == [(0, 0), (1, 2), (2, 4)]
+    assert not Student(two, 32, 4).projections
+    assert len(Student(two, 48, 4).projections) == 3
+
+
+def test_it_goes_on_bit_by_bit(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
+    wanted = settings(prepared, student, teacher)
+    distill(wanted, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "model")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-12")
+    distill(wanted, tmp_path / "run", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    with pytest.raises(CheckpointError, match=r"teaching.hidden = 1.0, now it is 2.0"):
+        distill(replace(wanted, teaching=TeachingSettings(hidden=2.0)), tmp_path / "run", resume=True)
+
+
+def test_how_a_step_is_divided_changes_only_the_similarities(
+    prepared: Path, student: Path, teacher: Path, tmp_path: Path
+) -> None:
+    wanted = settings(prepared, student, teacher, teaching=TeachingSettings(similarity=0), loop=replace(LOOP, steps=2))
+    distill(wanted, tmp_path / "one")
+    distill(replace(wanted, data=replace(wanted.data, micro_batches=2)), tmp_path / "two")
+    for a, b in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+
+
+def test_what_does_not_fit_is_refused(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no teacher; name its folder, as in --teacher DIR"):
+        distill(settings(prepared, student, teacher, teacher=""), tmp_path / "a")
+    long = DataSettings(batch_size=8, pairs=PairSettings(length=1024, objective="none"))
+    with pytest.raises(ConfigError, match="positions for 512"):
+        distill(settings(prepared, student, teacher, data=long), tmp_path / "b")
+    from litebert.text.training import train_tokenizer
+
+    other = train_tokenizer(["a sentence of its own kind"] * 50, tmp_path / "other", vocab_size=60)
+    foreign = AlbertConfig.from_dict(SHAPE | {"vocab_size": other.vocab_size})
+    save_model(random_model(foreign, ()), tmp_path / "foreign", other)
+    with pytest.raises(DataFolderError, match="another tokenizer"):
+        distill(settings(prepared, student, tmp_path / "foreign"), tmp_path / "c")
+    with pytest.raises(ConfigError, match="all weights"):
+        TeachingSettings(hidden=0, sentence=0, similarity=0)
+    assert not [tmp_path / name for name in "abc" if (tmp_path / name).exists()]
+
+
+def test_embeddings_are_means_of_length_one(prepared: Path, student: Path) -> None:
+    from litebert.evaluate.embeddings import sentence_vectors
+    from litebert.model.packed import pack_lists
+
+    model, tokenizer = load_model(student), load_tokenizer(student)
+    texts = ["Return the value.", "word " * 300, "x"]
+    vectors = sentence_vectors(model.albert, tokenizer, texts, max_length=64)
+    assert vectors.shape == (3, 32)
+    assert torch.allclose(torch.from_numpy(vectors).norm(dim=-1), torch.ones(3), atol=1e-5)
+    ids = tokenizer.encode(texts[0]).ids
+    with torch.no_grad():
+        expected = torch.nn.functional.normalize(model.albert(pack_lists([ids])).mean(0), dim=-1)
+    assert torch.allclose(torch.from_numpy(vectors[0]), expected, atol=1e-5)
