@@ -125,13 +125,13 @@ def test_how_a_step_is_divided_changes_only_the_similarities(
 
 def test_what_does_not_fit_is_refused(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no teacher; name its folder, as in --teacher DIR"):
-        distill(settings(prepared, student, teacher, teacher=""), tmp_path / "a")
+        distill(replace(settings(prepared, student, teacher), teacher=""), tmp_path / "a")
     long = DataSettings(batch_size=8, pairs=PairSettings(length=1024, objective="none"))
     with pytest.raises(ConfigError, match="positions for 512"):
         distill(settings(prepared, student, teacher, data=long), tmp_path / "b")
     from litebert.text.training import train_tokenizer
 
-    other = train_tokenizer(["a sentence of its own kind"] * 50, tmp_path / "other", vocab_size=60)
+    other = train_tokenizer(["a sentence of its own kind"] * 50, tmp_path / "other", vocab_size=28)
     foreign = AlbertConfig.from_dict(SHAPE | {"vocab_size": other.vocab_size})
     save_model(random_model(foreign, ()), tmp_path / "foreign", other)
     with pytest.raises(DataFolderError, match="another tokenizer"):
