@@ -59,7 +59,9 @@ def _from_hugging_face(folder: Path) -> tuple[AlbertWithHeads, Mapping[str, Any]
         loaded = read_model(folder, generator=_generator())
         return loaded.model, loaded.extra
     config = read_config(folder)
-    state = own_names(_unpickle(folder / PICKLED), config, folder / PICKLED)
+    state = own_names(
+        _unpickle(folder / PICKLED), config, folder / PICKLED, configs.classifier(read_json(folder / CONFIG))
+    )
     return assemble(config, state, folder / PICKLED, generator=_generator())[0], {}
 
 

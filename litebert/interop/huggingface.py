@@ -22,6 +22,9 @@ CONFIG, WEIGHTS, OWN, VOCABULARY = "config.json", "model.safetensors", "litebert
 MODEL_FILES = {CONFIG, WEIGHTS, OWN, VOCABULARY, "tokenizer.json", "tokenizer_config.json"}
 FORMAT_VERSION = 1
 
+_LABELLED = ("heads.classify.", "heads.ner.")
+"""Heads that have an output for each label."""
+
 
 class SavedModel(NamedTuple):
     """Where a model was written, and who can open it."""
@@ -113,7 +116,7 @@ def read_model(
     _check_tokenizer(folder, config, own)
     state = read_state(folder, stored)
     if config.labels != stored.labels:
-        state = {name: tensor for name, tensor in state.items() if not name.startswith("heads.classify.")}
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(_LABELLED)}
     model, fresh = assemble(config, state, folder, heads=heads, generator=generator)
     return LoadedModel(model, fresh, own.get("extra", {}))
 
@@ -121,15 +124,22 @@ def read_model(
 def read_state(folder: Path, config: AlbertConfig) -> dict[str, Tensor]:
     """Read the tensors of a model folder under our names; raises ModelFolderError where they cannot be read."""
     tensors = read_tensors(folder / WEIGHTS)
-    return own_names(tensors, config, folder) if configs.expressible(config) else tensors
+    if not configs.expressible(config):
+        return tensors
+    return own_names(tensors, config, folder, configs.classifier(read_json(folder / CONFIG)))
 
 
-def own_names(tensors: Mapping[str, Tensor], config: AlbertConfig, source: Path) -> dict[str, Tensor]:
-    """Rename transformers' tensors to ours; those of a bare AlbertModel, without the first `albert.`, too."""
+def own_names(
+    tensors: Mapping[str, Tensor], config: AlbertConfig, source: Path, classifier: str = "classify"
+) -> dict[str, Tensor]:
+    """Rename transformers' tensors to ours; those of a bare AlbertModel, without the first `albert.`, too.
+
+    classifier: which head their `classifier` is, see `configs.classifier`.
+    """
     if not any(name.startswith("albert.") for name in tensors):
         bare = ("embeddings.", "encoder.", "pooler.")
         tensors = {f"albert.{name}" if name.startswith(bare) else name: tensors[name] for name in tensors}
-    state = from_outside(tensors, config, "hugging_face")
+    state = from_outside(tensors, config, "hugging_face", classifier)
     decoder, table = tensors.get("predictions.decoder.weight"), state.get("albert.embedding.word.weight")
     if decoder is not None and table is not None and not torch.equal(decoder, table):
         raise ModelFolderError(
