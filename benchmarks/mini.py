@@ -24,7 +24,7 @@ from litebert.data.batches import SpecialIds, WindowSource, held_out_batches
 from litebert.data.shards import open_corpus
 from litebert.interop.huggingface import load_model
 from litebert.text.tokenizer import load_tokenizer
-from litebert.train.finetune import FinetuneSettings, finetune_classify
+from litebert.train.finetune import FinetuneSettings, finetune
 from litebert.train.hooks import read_metrics
 from litebert.train.loop import Metrics
 from litebert.train.objective import PretrainObjective
@@ -62,7 +62,8 @@ def sst2(run: Path, job: Job, folder: Path, data: Path) -> dict[str, Any]:
     """Fine-tune, or read what was fine-tuned before."""
     report = folder / job.name / "training" / "report.json"
     if not report.exists():
-        finetune_classify(
+        finetune(
+            "classify",
             model=run / "model",
             train=data / "train.tsv",
             dev=data / "dev.tsv",

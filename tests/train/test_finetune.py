@@ -17,7 +17,7 @@ from litebert.errors import ConfigError, InputError, ModelFolderError, OutputErr
 from litebert.infer.predictor import evaluate_model, load
 from litebert.interop.huggingface import read_config
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from litebert.train.finetune import FinetuneSettings, finetune_classify
+from litebert.train.finetune import FinetuneSettings, finetune
 from litebert.train.results import FinetuneReport
 from tests.labelled import ROWS, small_model, write_csv, write_jsonl
 
@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tune(model: Path, data: Path, out: Path, dev: Path | None = None, **changes: object) -> FinetuneReport:
     settings = FinetuneSettings(**FAST | changes)
-    return finetune_classify(model=model, train=data, dev=dev or data, out=out, settings=settings)
+    return finetune("classify", model=model, train=data, dev=dev or data, out=out, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +127,13 @@ def test_pairs_many_classes_and_windows(model: Path, tmp_path: Path, capsys: pyt
     data = write_jsonl(tmp_path / "rows.jsonl", rows)
     columns = Columns("first", "second", "kind")
     settings = FinetuneSettings(epochs=1, batch_size=8)
-    report = finetune_classify(
-        model=model, train=data, dev=data, out=tmp_path / "out", columns=columns, settings=settings
+    report = finetune(
+        "classify", model=model, train=data, dev=data, out=tmp_path / "out", columns=columns, settings=settings
     )
     assert report.labels == ("0", "1", "2")
     assert report.columns == columns
     said = capsys.readouterr().err
-    assert "1 training rows are longer than 64 tokens; each window is trained with the row's label" in said
+    assert "note: training: 1 rows are longer than 64 tokens; each of their windows learns the same" in said
     assert "32 of 32 dev rows are training rows too" in said
     assert evaluate_model(tmp_path / "out", data)["rows"] == 32, "the columns are remembered"
 
@@ -212,7 +212,7 @@ def test_bad_rows_and_models_leave_nothing(model: Path, data: Path, tmp_path: Pa
     def refuses(kind: type[UserError], message: str, *, start: Path = model, **files: Path) -> None:
         given = {"train": data, "dev": data} | files
         with pytest.raises(kind, match=message) as caught:
-            finetune_classify(model=start, out=tmp_path / "out", settings=FinetuneSettings(**FAST), **given)
+            finetune("classify", model=start, out=tmp_path / "out", settings=FinetuneSettings(**FAST), **given)
         assert "\n" not in str(caught.value)
         assert sorted(p.name for p in tmp_path.iterdir()) == before
 
@@ -251,8 +251,13 @@ def test_some_rows_of_sst2(model: Path, litebert_data: Path, tmp_path: Path) -> 
     """Real GLUE files as they are: a header, no quoting, labels of digits."""
     folder = litebert_data / "glue" / "SST-2"
     settings = FinetuneSettings(train_rows=200, epochs=2, learning_rate=1e-3)
-    report = finetune_classify(
-        model=model, train=folder / "test_labelled.tsv", dev=folder / "dev.tsv", out=tmp_path / "out", settings=settings
+    report = finetune(
+        "classify",
+        model=model,
+        train=folder / "test_labelled.tsv",
+        dev=folder / "dev.tsv",
+        out=tmp_path / "out",
+        settings=settings,
     )
     assert (report.train_rows, report.dev_rows) == (200, 872)
     assert report.columns == ("sentence", None, "label")

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from litebert.data.examples import SequenceBatch, encode_rows
+from litebert.data.examples import SequenceBatch, encode_rows, single_items
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.evaluate.evaluate import head_logits, to_packed
+from litebert.evaluate.evaluate import to_packed
 from litebert.interop.huggingface import load_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.text.tokenizer import load_tokenizer
@@ -47,14 +47,14 @@ def test_how_a_step_is_divided_changes_nothing(prepared: Path, tmp_path: Path) -
     gold = torch.tensor([row["label"] == "good" for row in ROWS]).long()
 
     def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
-        logits = head_logits(model, to_packed(batch, torch.device("cpu")))
+        logits = model.logits("classify", to_packed(batch, torch.device("cpu")))
         return F.cross_entropy(logits, gold[batch.sequences], reduction="sum")
 
     results = []
     for max_tokens in (30, 10_000):
         model = load_model(folder)
         optimizer = build_optimizer(model, OptimizerSettings(learning_rate=1e-3, epsilon=1e-3))
-        value = take_step(model, optimizer, examples, np.arange(len(ROWS)), loss, max_tokens, 1.0)
+        value = take_step(model, optimizer, single_items(examples), np.arange(len(ROWS)), loss, max_tokens, 1.0)
         results.append((value, dict(model.named_parameters())))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
     for name, parameter in results[0][1].items():
