@@ -112,7 +112,7 @@ def label_column(
     name = first_of(names, known) or first_of(names, label_names)
     if name is None:
         raise InputError(
-            f"{source} has no column 'label'; {there(names)}; name the one with the labels: --label COLUMN"
+            f"{source} has no column {label_names[0]!r}; {there(names)}; name the one with the labels: --label COLUMN"
         )
     return name
 
@@ -191,7 +191,7 @@ def label_name(value: object, column: str, where: str) -> str:
 
 def kind_of(value: object) -> str:
     """Say what a value is, for a message."""
-    kinds = {list: "a list", dict: "an object", bool: "true or false", bytes: "bytes"}
+    kinds = {list: "a list", dict: "an object", bool: "true or false", bytes: "bytes", str: "a text"}
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 

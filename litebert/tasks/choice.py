@@ -229,14 +229,14 @@ def _accuracy(gold: Sequence[int], given: Sequence[int]) -> Metrics:
 def _choices(fields: Mapping[str, Any], where: str) -> tuple[str, ...]:
     column = first_of(list(fields), CHOICES_NAMES)
     if column is not None and not _NUMBERED.match(column):
-        value = fields[column]
+        given = value = fields[column]
         if isinstance(value, str):
             try:
                 value = json.loads(value)
             except ValueError:
                 value = None
         if not isinstance(value, list | tuple):
-            raise InputError(f'{where}: {column!r} is {kind_of(value)}, no list of choices; write ["one", "another"]')
+            raise InputError(f'{where}: {column!r} is {kind_of(given)}, no list of choices; write ["one", "another"]')
         found = tuple(text_of(one, column, where) for one in value)
     else:
         numbered = sorted((name for name in fields if _NUMBERED.match(name)), key=_number)
@@ -253,14 +253,13 @@ def _number(name: str) -> tuple[int, str]:
 
 
 def _index(value: object, column: str, where: str, choices: Sequence[str]) -> int:
-    """The number of a choice, given as a number from 0, a letter from A, or its words."""
-    words = str(value).strip()
-    if isinstance(value, str) and words in choices:
+    """The number of a choice, given as a number from 0, else as its words, else as a letter from A."""
+    words = "" if value is None or isinstance(value, bool) else str(value).strip()
+    number = words.removesuffix(".0")
+    if number.isascii() and number.isdigit() and int(number) < len(choices):
+        return int(number)
+    if words in choices:
         return list(choices).index(words)
-    if isinstance(value, float) and value.is_integer():
-        words = str(int(value))
-    if not isinstance(value, bool) and words.isascii() and words.isdigit() and int(words) < len(choices):
-        return int(words)
     if len(words) == 1 and 0 <= ord(words.upper()) - ord("A") < len(choices):
         return ord(words.upper()) - ord("A")
     raise InputError(
