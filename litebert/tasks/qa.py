@@ -5,7 +5,7 @@ Devlin et al. 2019 do. Dimensions: R questions, n sequences, T tokens, P pieces 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -163,13 +163,16 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         return Target(_answers(value_of(fields, columns.label, where), columns.label, where, context))
 
     def read(self, source: str | Path, wanted: Columns, trained: Columns | None = None) -> Labelled[Question, Target]:
-        """Questions have names of their own: raises InputError where two have the same."""
+        """Raises InputError where all answers are empty, as in files whose answers were taken out."""
         rows = super().read(source, wanted, trained)
-        seen: dict[str, str] = {}
-        for key, where in zip(rows.ids or [], rows.places, strict=False):
-            if key in seen:
-                raise InputError(f"{where}: the id {key!r} is that of {seen[key]} too; give every question its own")
-            seen[key] = where
+        answers = [given.text for target in rows.targets for given in target.answers]
+        if answers and not any(answers):
+            raise InputError(
+                f"{source}: all {len(answers):,} answers are empty, so the file says nothing; give a labelled one"
+            )
+        if doubled := len(rows.ids or ()) - len(set(rows.ids or ())):
+            note = f"{doubled:,} ids are those of questions before them; the questions are told apart by their order"
+            rows = replace(rows, notes=(*rows.notes, note))
         return rows
 
     def encode(self, inputs: Sequence[Question], tokenizer: Tokenizer, windowing: Windowing) -> QaEncoded:
@@ -218,7 +221,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
             else:
                 pieces[row] = -2
                 unusable += 1
-        keys = rows.ids or [str(row) for row in range(len(rows))]
+        keys = rows.ids if rows.ids and len(set(rows.ids)) == len(rows) else [str(row) for row in range(len(rows))]
         return QaGold(keys, rows.targets, pieces, unusable, moved)
 
     def describe(self, gold: QaGold, labels: Sequence[str]) -> str:

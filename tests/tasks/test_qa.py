@@ -218,18 +218,36 @@ def test_names_of_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["data"][0]["paragraphs"][0]["qas"][1].update(id="a0"), r"question 2 \(a0\): the id 'a0' is that of .*question 1"),
-        (lambda d: d["data"][0]["paragraphs"][0].pop("context"), r"is not SQuAD's JSON \(KeyError\('context'\)"),
-        (lambda d: d["data"][0]["paragraphs"][0]["qas"][0].update(answers=[7]), r"question 1 \(a0\): '7' in 'answers' is no answer"),
-        (lambda d: d["data"][0]["paragraphs"][0]["qas"][0].update(question=["a"]), "'question' is no text but a list"),
-        (lambda d: [p["qas"][i].pop("answers") for a in d["data"] for p in a["paragraphs"] for i in range(3)], "no column 'answers'"),
+        ({"answers": [7]}, r"question 1 \(a0\): '7' in 'answers' is no answer"),
+        ({"question": ["a"]}, "'question' is no text but a list"),
     ],
-    ids=["id", "context", "answer", "question", "unlabelled"],
-)  # fmt: skip
-def test_squad_files_that_are_refused(tmp_path: Path, change: Any, message: str) -> None:
+    ids=["answer", "question"],
+)
+def test_questions_that_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     data = squad()
-    change(data)
+    data["data"][0]["paragraphs"][0]["qas"][0].update(change)
     with pytest.raises(InputError, match=message):
+        TASK.read(write_json(tmp_path / "qa.json", data), Columns())
+
+
+def test_doubled_ids_are_counted_and_told_apart(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    data = squad()
+    data["data"][0]["paragraphs"][0]["qas"][0]["id"] = "b0"
+    read, encoded, gold = learn(tokenizer, write_json(tmp_path / "qa.json", data), Windowing(64))
+    assert read.notes == ("1 ids are those of questions before them; the questions are told apart by their order",)
+    assert gold.keys == [str(row) for row in range(12)]
+    assert TASK.judge(encoded, gold, perfect(encoded, gold), LABELS, {})["total"] == 12
+
+
+def test_squad_files_without_their_parts(tmp_path: Path) -> None:
+    data = squad()
+    for article in data["data"]:
+        for qa in article["paragraphs"][0]["qas"]:
+            del qa["answers"]
+    with pytest.raises(InputError, match="no column 'answers'"):
+        TASK.read(write_json(tmp_path / "qa.json", data), Columns())
+    del data["data"][0]["paragraphs"][0]["context"]
+    with pytest.raises(InputError, match=r"is not SQuAD's JSON \(KeyError\('context'\)"):
         TASK.read(write_json(tmp_path / "qa.json", data), Columns())
 
 

@@ -170,6 +170,12 @@ def test_doubled_ids(gold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     data = write_json(tmp_path / "qa.json", squad())
     said = refused(["--predictions", tmp_path / "p.json", "--gold", data], capsys)
     assert "p.json: the id 'a0' is there twice" in said
+    doubled = squad()
+    doubled["data"][0]["paragraphs"][0]["qas"][0]["id"] = "b0"
+    keys = [qa["id"] for a in doubled["data"] for p in a["paragraphs"] for qa in p["qas"]]
+    given = write_json(tmp_path / "q.json", dict.fromkeys(keys, ""))
+    said = refused(["--predictions", given, "--gold", write_json(tmp_path / "twice.json", doubled)], capsys)
+    assert "question 2 (b0): the id 'b0' is that of" in said
     twice = write_jsonl(tmp_path / "twice.jsonl", [GOLD[0], GOLD[0]])
     path = answers(tmp_path / "b.jsonl", "ab")
     said = refused(["--predictions", path, "--gold", twice], capsys)
@@ -209,5 +215,5 @@ def test_arguments_that_are_refused(
 
 def test_another_task_than_the_file_holds(tmp_path: Path) -> None:
     path = write_json(tmp_path / "p.json", {"a0": "Rome"})
-    with pytest.raises(ConfigError, match="--task classify: .* holds answers to questions"):
+    with pytest.raises(ConfigError, match=r"--task classify: .* holds answers to questions"):
         score_files(path, write_json(tmp_path / "qa.json", squad()), task="classify")

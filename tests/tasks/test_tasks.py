@@ -91,7 +91,7 @@ def test_a_task_from_rows_to_scores(tuned: tuple[str, Path, Path], tmp_path: Pat
 def test_predictions_score_as_the_model_does(
     tuned: tuple[str, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    task, data, folder = tuned
+    _, data, folder = tuned
     predict_file(folder, data, tmp_path / "answers.jsonl")
     with pytest.raises(SystemExit):
         main(["evaluate", "--predictions", str(tmp_path / "answers.jsonl"), "--gold", str(data)])
