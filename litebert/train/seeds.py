@@ -36,6 +36,8 @@ def run_seeds(
 
             done, problem = _restarting(attempt, seed, rate)
             assert done.best is not None
+            if done.stopped:
+                log(f"seed {seed}: {done.stopped}; ended early, the best state is kept (--set patience=0: go on)")
             results.append(
                 SeedResult(
                     seed=seed,
@@ -55,8 +57,6 @@ def run_seeds(
 def _restarting(attempt: Callable[[float], Fit], seed: int, rate: float) -> tuple[Fit, str]:
     """Fit, and once more at a lower rate if that goes wrong; returns the better one, and what is to be known of it."""
     first = attempt(rate)
-    if first.stopped:
-        log(f"seed {seed}: {first.stopped}; ended early, the best state is kept (--set patience=0: go on)")
     if not first.problem:
         return first, ""
     lower = rate * RESTART_FACTOR

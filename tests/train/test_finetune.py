@@ -174,10 +174,41 @@ def test_a_collapsed_model_is_said_aloud_and_restarted(
     assert "0.5" in said
 
 
+def test_a_fit_that_gets_no_better_is_ended_early(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Dev labels that contradict what is learnt: the first looks are the best ones.
+    other = {"good": "bad", "bad": "good"}
+    dev = write_csv(tmp_path / "dev.csv", [row | {"label": other[row["label"]]} for row in ROWS])
+    settings = {"dev": dev, "evaluate_every": 2.0, "learning_rate": 1e-3}
+    report = tune(model, data, tmp_path / "out", patience=3, **settings)
+    lines = (tmp_path / "out" / "training" / "metrics.jsonl").read_text().splitlines()
+    assert 4 <= len(lines) < 10
+    assert report.results[0].stopped.startswith("no better result in 3 looks")
+    assert report.results[0].epoch == 2 * (len(lines) - 3)
+    assert "ended early, the best state is kept (--set patience=0: go on)" in capsys.readouterr().err
+    tune(model, data, tmp_path / "on", patience=0, **settings)
+    assert len((tmp_path / "on" / "training" / "metrics.jsonl").read_text().splitlines()) == 10
+
+
+def test_the_metric_must_be_one_of_the_task(model: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"metric = 'pearson': classify with 2 label\(s\) has accuracy, macro_f1, f1"):
+        tune(model, data, tmp_path / "out", metric="pearson")
+    tune(model, data, tmp_path / "out", metric="matthews", epochs=1.0)
+    assert json.loads((tmp_path / "out" / "training" / "report.json").read_text())["primary_metric"] == "matthews"
+
+
 def test_imbalance_is_noted(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = write_csv(tmp_path / "rows.csv", [row for i, row in enumerate(ROWS) if row["label"] == "bad" or i < 4])
     tune(model, rows, tmp_path / "out", epochs=1.0)
-    assert "the labels are imbalanced ('bad' 16 rows, 'good' 2): accuracy says little" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the labels are imbalanced ('bad' 16 rows, 'good' 2): accuracy says little" in said
+    assert "a row of 'good' counts 2.8 times one of 'bad' (--set class_weights=none: the same)" in said
+    assert "the best checkpoint by macro_f1" in said
+    tune(model, rows, tmp_path / "plain", epochs=1.0, class_weights="none", metric="accuracy")
+    said = capsys.readouterr().err
+    assert "all rows count the same" in said
+    assert "the best checkpoint by accuracy" in said
 
 
 def test_a_folder_that_holds_something_is_left_alone(model: Path, data: Path, tmp_path: Path) -> None:
