@@ -1,17 +1,25 @@
-"""Questions on contexts: SQuAD's JSON, versions 1.1 and 2.0, as rows.
+"""Questions on contexts: SQuAD's JSON, versions 1.1 and 2.0, as rows, and the forms of answers.
 
 {"data": [{"paragraphs": [{"context": "...", "qas": [{"id": "...", "question": "...",
   "answers": [{"text": "...", "answer_start": 17}], "is_impossible": false}]}]}]}
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from litebert.data.packing import reading, split_name, unpacked
 from litebert.data.rows import Row
 from litebert.errors import InputError
+
+
+class Given(NamedTuple):
+    """A right answer."""
+
+    text: str
+    start: int
+    """Its first character in the context."""
 
 
 def read_squad(source: str | Path) -> list[Row] | None:
@@ -48,3 +56,35 @@ def _questions(data: Any) -> Iterator[Row]:
                 if "answers" in qa:
                     row["answers"] = [] if qa.get("is_impossible") else qa["answers"]
                 yield row
+
+
+def place_of(answer: Given, context: str) -> int | None:
+    """Where an answer stands: where it is said to, else at the nearest place with the same characters."""
+    text = answer.text
+    if context[answer.start : answer.start + len(text)] == text:
+        return answer.start
+    around = max(answer.start, 0)
+    found = (context.rfind(text, 0, around + len(text)), context.find(text, around))
+    return min((at for at in found if at >= 0), key=lambda at: abs(at - around), default=None)
+
+
+def given_answers(value: object, column: str, where: str, context: str) -> tuple[Given, ...]:
+    """Read answers in SQuAD's form, that of `datasets`, or as texts; raises InputError for what is none."""
+    if isinstance(value, Mapping) and isinstance(value.get("text"), list):  # columns instead of rows
+        starts = value.get("answer_start") or [None] * len(value["text"])
+        value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=False)]
+    if value is None:
+        value = []
+    if not isinstance(value, list | tuple):
+        value = [value] if value != "" else []
+    found = []
+    for one in value:
+        answer = {"text": one} if isinstance(one, str) else one
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("text"), str):
+            raise InputError(
+                f"{where}: {str(one)[:60]!r} in {column!r} is no answer; write "
+                '{"text": "Rome", "answer_start": 17}, [] where there is none'
+            )
+        start = answer.get("answer_start", answer.get("start"))
+        found.append(Given(answer["text"], start if isinstance(start, int) else max(context.find(answer["text"]), 0)))
+    return tuple(found)

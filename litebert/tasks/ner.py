@@ -5,7 +5,6 @@ carries its tag, as in transformers' class. Dimensions: U words, n sequences, T 
 """
 
 import itertools
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,21 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from litebert.console import log
-from litebert.data.conll import read_conll
 from litebert.data.examples import ExamplesBuilder, Ints, SequenceBatch, single_items, whole_in_place
-from litebert.data.labelled import Columns, Labelled, find_columns, label_name, text_of, unknown_label, value_of
+from litebert.data.labelled import Columns, Labelled, find_columns, text_of, unknown_label, value_of
 from litebert.data.packing import split_name
 from litebert.data.rows import FORMATS, STDIN, Row
 from litebert.errors import InputError
-from litebert.evaluate.entities import Chunk, Scheme, chunks, entity_metrics, parse_tag, tags_of, violations
+from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag, tags_of
 from litebert.evaluate.metrics import Doubles, Floats, Metrics
+from litebert.tasks.spans import Spans, conll_rows, spans_of
 from litebert.tasks.task import DIGITS, Encoded, Lesson, Task, Weighting, Windowing, shares
 from litebert.text.tokenizer import Tokenizer
-
-Spans = tuple[Chunk, ...]
-
-SCHEMES: tuple[Scheme, ...] = ("IOB2", "IOB1", "IOBES")
 
 _ALONE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Scripts without spaces between words: there every character is one."""
@@ -102,7 +96,7 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         if str(source) == STDIN or kind in _TABLES or (kind == ".txt" and not labelled):
             yield from super().rows(source)
         else:
-            yield from _conll_rows(source)
+            yield from conll_rows(source)
 
     def columns(
         self, present: Any, wanted: Columns, source: str | Path, *, trained: Columns | None = None, label: bool = False
@@ -124,7 +118,7 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         """Spans that lie in the text and do not overlap."""
         assert columns.label is not None
         text = self.input(fields, columns, where)
-        return _spans(value_of(fields, columns.label, where), columns.label, where, len(text))
+        return spans_of(value_of(fields, columns.label, where), columns.label, where, len(text))
 
     def input_notes(self, inputs: Sequence[str]) -> list[str]:
         """Count texts that are empty."""
@@ -241,7 +235,7 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
     def answer_of(self, fields: Mapping[str, Any], where: str) -> Spans:
         """`entities`."""
         column = next((name for name in ("entities", "spans") if name in fields), "entities")
-        return _spans(value_of(fields, column, where), column, where, None)
+        return spans_of(value_of(fields, column, where), column, where, None)
 
     def score(self, rows: Labelled[str, Spans], answers: Sequence[Spans]) -> Metrics:
         """See `entity_metrics`: the borders must be the same characters."""
@@ -341,70 +335,3 @@ def _word_log_probabilities(encoded: NerEncoded, outputs: Floats) -> list[Double
             values -= values.max(1, keepdims=True)
             values -= np.log(np.exp(values).sum(1, keepdims=True))
     return result
-
-
-def _spans(value: object, column: str, where: str, length: int | None) -> Spans:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    if not isinstance(value, list | tuple):
-        raise InputError(
-            f'{where}: {column!r} is no list of spans; write [{{"start": 0, "end": 5, "label": "place"}}], [] for none'
-        )
-    spans = sorted(_span(one, column, where) for one in value)
-    for span in spans:
-        if not 0 <= span.start < span.end or (length is not None and span.end > length):
-            said = "" if length is None else f" of {length} characters"
-            raise InputError(
-                f"{where}: the span {span.start}-{span.end} ({span.label}) lies not in the text{said}; `end` is the "
-                "character after the last one"
-            )
-    for one, other in itertools.pairwise(spans):
-        if one.end > other.start:
-            raise InputError(
-                f"{where}: the spans {one.start}-{one.end} ({one.label}) and {other.start}-{other.end} ({other.label}) "
-                "overlap; keep one of them"
-            )
-    return tuple(spans)
-
-
-def _span(value: object, column: str, where: str) -> Chunk:
-    if isinstance(value, Mapping):
-        value = [value.get("start"), value.get("end"), value.get("label")]
-    if isinstance(value, list | tuple) and len(value) == 3:
-        start, end, label = value
-        if isinstance(start, int) and isinstance(end, int):
-            return Chunk(start, end, label_name(label, column, where))
-    raise InputError(
-        f"{where}: {str(value)[:60]!r} in {column!r} is no span; write "
-        '{"start": 0, "end": 5, "label": "place"} with numbers of characters'
-    )
-
-
-def _conll_rows(source: str | Path) -> Iterator[tuple[str, Row]]:
-    """Sentences as texts, their words between single spaces, with spans of characters."""
-    sentences = list(read_conll(source))
-    for sentence in sentences:
-        for at, tag in enumerate(sentence.tags):
-            if parse_tag(tag) is None:
-                raise InputError(
-                    f"{source}, line {sentence.line + at}: {tag!r} is no tag; use O, and B- and I- before a label"
-                )
-    tags = [sentence.tags for sentence in sentences]
-    found = [(list(violations(tags, scheme)), scheme) for scheme in SCHEMES]
-    broken, scheme = min(found, key=lambda pair: len(pair[0]))
-    if broken:
-        row, at = broken[0]
-        log(
-            f"note: {source}: {len(broken):,} tags break {scheme}, the scheme it mostly keeps to (the first: line "
-            f"{sentences[row].line + at}, {tags[row][at]}); they are read as conlleval does"
-        )
-    for sentence in sentences:
-        starts = list(itertools.accumulate((len(word) + 1 for word in sentence.words), initial=0))
-        entities = [
-            {"start": starts[first], "end": starts[end] - 1, "label": label}
-            for first, end, label in chunks(sentence.tags)
-        ]
-        yield f"{source}, line {sentence.line}", {"text": " ".join(sentence.words), "entities": entities}

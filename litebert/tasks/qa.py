@@ -16,7 +16,7 @@ from torch import Tensor
 from litebert.data.examples import ExamplesBuilder, Ints, SequenceBatch, single_items, whole_in_place
 from litebert.data.labelled import Columns, Labelled, first_of, label_column, text_of, there, value_of
 from litebert.data.packing import split_name
-from litebert.data.questions import read_squad
+from litebert.data.questions import Given, given_answers, place_of, read_squad
 from litebert.data.rows import STDIN, Row
 from litebert.errors import InputError
 from litebert.evaluate.metrics import Floats, Metrics
@@ -37,14 +37,6 @@ class Question(NamedTuple):
 
     question: str
     context: str
-
-
-class Given(NamedTuple):
-    """A right answer."""
-
-    text: str
-    start: int
-    """Its first character in the context."""
 
 
 class Target(NamedTuple):
@@ -160,7 +152,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         """The answers, in SQuAD's form or that of `datasets` ({"text": [...], "answer_start": [...]})."""
         assert columns.label is not None
         context = self.input(fields, columns, where).context
-        return Target(_answers(value_of(fields, columns.label, where), columns.label, where, context))
+        return Target(given_answers(value_of(fields, columns.label, where), columns.label, where, context))
 
     def read(self, source: str | Path, wanted: Columns, trained: Columns | None = None) -> Labelled[Question, Target]:
         """Raises InputError where all answers are empty, as in files whose answers were taken out."""
@@ -209,7 +201,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
             if not target.answers:
                 continue
             answer = target.answers[0]
-            start = _place_of(answer, encoded.contexts[row])
+            start = place_of(answer, encoded.contexts[row])
             offsets = encoded.offsets[row]
             first = end = 0
             if start is not None and answer.text.strip():
@@ -392,34 +384,3 @@ def _window_loss(encoded: QaEncoded, gold: QaGold, outputs: Floats) -> float:
     sums = np.log(np.add.reduceat(np.exp(shifted), starts[:-1]))
     right = np.stack([shifted[starts[:-1] + places[:, side], side] for side in (0, 1)], 1)
     return float((sums - right)[usable].mean())
-
-
-def _place_of(answer: Given, context: str) -> int | None:
-    """Where an answer stands: where it is said to, else at the nearest place with the same characters."""
-    text = answer.text
-    if context[answer.start : answer.start + len(text)] == text:
-        return answer.start
-    around = max(answer.start, 0)
-    found = (context.rfind(text, 0, around + len(text)), context.find(text, around))
-    return min((at for at in found if at >= 0), key=lambda at: abs(at - around), default=None)
-
-
-def _answers(value: object, column: str, where: str, context: str) -> tuple[Given, ...]:
-    if isinstance(value, Mapping) and isinstance(value.get("text"), list):  # columns instead of rows
-        starts = value.get("answer_start") or [None] * len(value["text"])
-        value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=False)]
-    if value is None:
-        value = []
-    if not isinstance(value, list | tuple):
-        value = [value] if value != "" else []
-    found = []
-    for one in value:
-        answer = {"text": one} if isinstance(one, str) else one
-        if not isinstance(answer, Mapping) or not isinstance(answer.get("text"), str):
-            raise InputError(
-                f"{where}: {str(one)[:60]!r} in {column!r} is no answer; write "
-                '{"text": "Rome", "answer_start": 17}, [] where there is none'
-            )
-        start = answer.get("answer_start", answer.get("start"))
-        found.append(Given(answer["text"], start if isinstance(start, int) else max(context.find(answer["text"]), 0)))
-    return tuple(found)
