@@ -145,18 +145,18 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
         examples, bounds = encoded.examples, encoded.bounds
         per_choice = torch.from_numpy(examples.windows_per_row)
         row_of = torch.from_numpy(np.repeat(np.arange(len(gold)), np.diff(bounds)))  # (O,)
-        right = torch.from_numpy(bounds[:-1] + gold)  # (R,)
+        right = torch.from_numpy(gold)  # (R,)
         groups = np.searchsorted(examples.rows, np.stack((bounds[:-1], bounds[1:]), 1))
 
         def loss(logits: Tensor, batch: SequenceBatch) -> Tensor:
             device = logits.device
             choice_of = torch.from_numpy(examples.rows[batch.sequences])  # (S,), of all choices
-            choices, place = torch.unique(choice_of, return_inverse=True)
+            choices, place = torch.unique_consecutive(choice_of, return_inverse=True)
             means = logits.new_zeros(len(choices)).index_add(0, place.to(device), logits[:, 0])
             means = means / per_choice[choices].to(device)
-            rows, row = torch.unique(row_of[choices], return_inverse=True)
+            rows, row, counts = torch.unique_consecutive(row_of[choices], return_inverse=True, return_counts=True)
             logs = grouped_log_softmax(means, row.to(device), len(rows))
-            return -logs.index_select(0, torch.searchsorted(choices, right[rows]).to(device)).sum()
+            return -logs.index_select(0, (counts.cumsum(0) - counts + right[rows]).to(device))
 
         items = Items(examples=examples, groups=groups, weights=np.ones(len(gold)), rows=np.arange(len(gold)))
         return Lesson(items=items, loss=loss)

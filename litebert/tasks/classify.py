@@ -61,11 +61,10 @@ class Classify(TextTask[str, Ints]):
         counts = np.bincount(gold, minlength=len(labels)).tolist()
         per_label = np.array(label_weights(counts, weighting))
         target = torch.from_numpy(gold[encoded.examples.rows])  # (n,)
-        weight = torch.from_numpy(per_label).float()
 
         def loss(logits: Tensor, batch: SequenceBatch) -> Tensor:
             right = target[batch.sequences].to(logits.device)  # (S,)
-            return F.cross_entropy(logits, right, weight.to(logits.device), reduction="sum")
+            return F.cross_entropy(logits, right, reduction="none")
 
         items = single_items(encoded.examples, per_label[gold[encoded.examples.rows]])
         return Lesson(items=items, loss=loss, notes=tuple(self._skew(labels, counts, per_label.tolist())))

@@ -92,7 +92,7 @@ class Multilabel(TextTask[Labels, Bools]):
             each = F.binary_cross_entropy_with_logits(
                 logits, right, pos_weight=weight.to(logits.device), reduction="none"
             )
-            return each.mean(1).sum()
+            return each.mean(1)
 
         rare = int((weight > 1).sum())
         notes = (

@@ -25,7 +25,7 @@ from litebert.errors import InputError
 from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag, tags_of
 from litebert.evaluate.metrics import Doubles, Floats, Metrics
 from litebert.tasks.spans import Spans, conll_rows, spans_of
-from litebert.tasks.task import DIGITS, Encoded, Lesson, Task, Weighting, Windowing, shares
+from litebert.tasks.task import DIGITS, Encoded, Lesson, Task, Weighting, Windowing, sequence_of, shares
 from litebert.text.tokenizer import Tokenizer
 
 _ALONE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -172,18 +172,21 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         return f"{counts.total():,} entities: {shares(names, [counts[name] for name in names])}"
 
     def lesson(self, encoded: NerEncoded, gold: NerGold, labels: Sequence[str], weighting: Weighting) -> Lesson:
-        """Every window learns the tags of its words; what a window counts is the number of these."""
+        """Every window learns the tags of its words, on average; what it counts is their number."""
         examples = encoded.examples
         target = np.full(len(examples.tokens), -100, dtype=np.int64)
         weights = np.zeros(len(examples))
-        for sequence, tokens, words in _in_windows(encoded):
-            target[tokens] = gold.tags[examples.rows[sequence]][words]
-            weights[sequence] = len(words)
+        for sequence, tokens, inside in _in_windows(encoded):
+            target[tokens] = gold.tags[examples.rows[sequence]][inside]
+            weights[sequence] = len(inside)
         goal = torch.from_numpy(target)
+        words = torch.from_numpy(np.maximum(weights, 1)).float()
 
         def loss(logits: Tensor, batch: SequenceBatch) -> Tensor:
             where = torch.from_numpy(examples.token_index(batch))
-            return F.cross_entropy(logits[: len(where)], goal[where].to(logits.device), reduction="sum")
+            each = F.cross_entropy(logits[: len(where)], goal[where].to(logits.device), reduction="none")  # (T,)
+            sums = each.new_zeros(len(batch.sequences)).index_add(0, sequence_of(batch).to(each.device), each)
+            return sums / words[batch.sequences].to(each.device)
 
         notes = (f"{gold.torn:,} entities begin or end inside a word; they are learnt as whole words",)
         return Lesson(items=single_items(examples, weights), loss=loss, notes=notes if gold.torn else ())

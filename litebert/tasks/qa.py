@@ -21,7 +21,7 @@ from litebert.data.rows import STDIN, Row
 from litebert.errors import InputError
 from litebert.evaluate.metrics import Floats, Metrics
 from litebert.evaluate.squad import squad_metrics
-from litebert.tasks.task import DIGITS, Encoded, Lesson, Task, Weighting, Windowing, grouped_log_softmax
+from litebert.tasks.task import DIGITS, Encoded, Lesson, Task, Weighting, Windowing, grouped_log_softmax, sequence_of
 from litebert.text.tokenizer import Tokenizer
 
 LONGEST_ANSWER = 30
@@ -225,20 +225,17 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         """Every window learns where the answer stands in it, or that it is not there."""
         goal, usable = _in_windows(encoded, gold)
         places = torch.from_numpy(goal)
-        weights = usable.astype(np.float64)
-        counts = torch.from_numpy(weights).float()
 
         def loss(logits: Tensor, batch: SequenceBatch) -> Tensor:
             total = len(batch.input_ids)
             begins = torch.from_numpy(batch.cu_seqlens[:-1].astype(np.int64)).to(logits.device)  # (S,)
-            sizes = torch.from_numpy(np.diff(batch.cu_seqlens).astype(np.int64)).to(logits.device)
-            sequence = torch.repeat_interleave(sizes)  # (T,)
+            sequence = sequence_of(batch).to(logits.device)  # (T,)
             right = places[batch.sequences].to(logits.device) + begins[:, None]  # (S, 2)
-            both = sum(
+            first, last = (
                 grouped_log_softmax(logits[:total, side], sequence, len(begins)).index_select(0, right[:, side])
                 for side in (0, 1)
             )
-            return -(both * counts[batch.sequences].to(logits.device)).sum() / 2
+            return -(first + last) / 2
 
         notes = []
         if gold.unusable:
@@ -247,7 +244,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
             )
         if gold.moved:
             notes.append(f"{gold.moved:,} answers do not stand where the file says; the nearest same words are taken")
-        return Lesson(items=single_items(encoded.examples, weights), loss=loss, notes=tuple(notes))
+        return Lesson(items=single_items(encoded.examples, usable.astype(np.float64)), loss=loss, notes=tuple(notes))
 
     def primary(self, gold: QaGold, labels: Sequence[str]) -> str:
         """F1; with questions that have no answer, F1 at the best threshold."""

@@ -70,7 +70,7 @@ class Regress(TextTask[float, Doubles]):
         target = torch.from_numpy((gold[encoded.examples.rows] - shift) / scale).float()  # (n,)
 
         def loss(logits: Tensor, batch: SequenceBatch) -> Tensor:
-            return (logits[:, 0] - target[batch.sequences].to(logits.device)).square().sum()
+            return (logits[:, 0] - target[batch.sequences].to(logits.device)).square()
 
         return Lesson(items=single_items(encoded.examples), loss=loss, shift=shift, scale=scale)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -77,7 +78,7 @@ class Lesson:
 
     items: Items
     loss: Callable[[Tensor, SequenceBatch], Tensor]
-    """Of the head's logits (S, C) or (T, C) in fp32 and their batch: the sum of its items' losses, weights included."""
+    """Of the head's logits (S, C) or (T, C) in fp32 and their batch: the loss of each of its items, in their order."""
     notes: tuple[str, ...] = ()
     shift: float = 0.0
     scale: float = 1.0
@@ -281,6 +282,11 @@ def grouped_log_softmax(values: Tensor, group: Tensor, groups: int) -> Tensor:
     shifted = values - top[group]
     sums = values.new_zeros(groups).index_add(0, group, shifted.exp())
     return shifted - sums.log().index_select(0, group)
+
+
+def sequence_of(batch: SequenceBatch) -> Tensor:
+    """(T,): which of the batch's sequences each token belongs to."""
+    return torch.repeat_interleave(torch.from_numpy(np.diff(batch.cu_seqlens).astype(np.int64)))
 
 
 def label_weights(counts: Sequence[int], weighting: Weighting) -> list[float]:

@@ -22,7 +22,7 @@ from litebert.train.optimizers import Combined, OptimizerSettings, build_optimiz
 from litebert.train.schedules import ScheduleSettings, rate_factor
 
 Loss = Callable[[AlbertWithHeads, SequenceBatch], Tensor]
-"""The sum of the losses of a batch's items, weights included."""
+"""The loss of each of a batch's items, in their order: (G,)."""
 State = dict[str, Tensor]
 
 PATIENCE = 1000
@@ -180,10 +180,12 @@ def take_step(
     """One step on the items `index`; returns their weighted mean loss. How they are divided into batches changes
     nothing."""
     model.train()
-    total = 0.0
-    weight = float(items.weights[index].sum()) or 1.0
+    total, done = 0.0, 0
+    weights = torch.from_numpy(items.weights[index] / (items.weights[index].sum() or 1.0)).float()
     for batch in items.batches(index, max_tokens):
-        part = loss(model, batch) / weight
+        losses = loss(model, batch)  # (G,)
+        part = (losses * weights[done : done + len(losses)].to(losses.device)).sum()
+        done += len(losses)
         part.backward()  # type: ignore[no-untyped-call]
         total += float(part.detach())
     nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))

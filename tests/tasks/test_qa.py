@@ -140,7 +140,7 @@ def test_the_loss_is_the_cross_entropy_over_each_window(tokenizer: Tokenizer, tm
     index = np.arange(len(examples))[::-1].copy()
     batch = examples.batch(index)
     logits = torch.from_numpy(outputs[examples.token_index(batch)]).requires_grad_()
-    value = lesson.loss(torch.cat((logits, torch.full((3, 2), 99.0))), batch)
+    value = lesson.loss(torch.cat((logits, torch.full((3, 2), 99.0))), batch).sum()
     value.backward()
     expected = 0.0
     sure = perfect(encoded, gold)
