@@ -25,7 +25,7 @@ from litebert.data.shards import open_corpus
 from litebert.interop.huggingface import load_model
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.corpora import count_pieces, entropy
-from litebert.train.finetune import FinetuneSettings, finetune_classify
+from litebert.train.finetune import FinetuneSettings, finetune
 from litebert.train.hooks import read_metrics
 from litebert.train.loop import Metrics
 from litebert.train.objective import PretrainObjective
@@ -63,7 +63,8 @@ def sst2(run: Path, job: Job, folder: Path, data: Path) -> dict[str, Any]:
     """Fine-tune, or read what was fine-tuned before."""
     report = folder / job.name / "training" / "report.json"
     if not report.exists():
-        finetune_classify(
+        finetune(
+            "classify",
             model=run / "model",
             train=data / "train.tsv",
             dev=data / "dev.tsv",

@@ -18,6 +18,9 @@ _ROOMS = {
     "AlbertForMaskedLM": "litebert.interop.padded",
     "AlbertForPreTraining": "litebert.interop.padded",
     "AlbertForSequenceClassification": "litebert.interop.padded",
+    "AlbertForMultipleChoice": "litebert.interop.padded",
+    "AlbertForQuestionAnswering": "litebert.interop.padded",
+    "AlbertForTokenClassification": "litebert.interop.padded",
     "load": "litebert.infer.predictor",
     "load_tokenizer": "litebert.text.tokenizer",
 }
@@ -25,8 +28,11 @@ _ROOMS = {
 __all__ = [
     "AlbertConfig",
     "AlbertForMaskedLM",
+    "AlbertForMultipleChoice",
     "AlbertForPreTraining",
+    "AlbertForQuestionAnswering",
     "AlbertForSequenceClassification",
+    "AlbertForTokenClassification",
     "AlbertModel",
     "load",
     "load_tokenizer",
@@ -36,8 +42,11 @@ if TYPE_CHECKING:
     from litebert.infer.predictor import load
     from litebert.interop.padded import (
         AlbertForMaskedLM,
+        AlbertForMultipleChoice,
         AlbertForPreTraining,
+        AlbertForQuestionAnswering,
         AlbertForSequenceClassification,
+        AlbertForTokenClassification,
         AlbertModel,
     )
     from litebert.model.config import AlbertConfig

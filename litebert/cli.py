@@ -382,19 +382,20 @@ def finetune(
     Parameters
     ----------
     task
-        classify: one label for each text or pair of texts.
+        classify (one label for each text or pair of texts), multilabel (any number of them), regress (a number),
+        ner (entities), qa (answers as spans of a context) or choice (one of several texts).
     model
         Folder or name of the model to start from.
     train
-        Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst.
+        Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst; ner: CoNLL columns too; qa: SQuAD's .json too.
     dev
         Rows to choose the best state by.
     out
         Folder of the task model.
     text
-        Column of the text; found by its usual names where not given.
+        Column of the text (qa, choice: of the context); found by its usual names where not given.
     text_pair
-        Column of the second text, for tasks on pairs.
+        Column of the second text, for tasks on pairs (qa, choice: of the question).
     label
         Column of the label.
     config
@@ -422,10 +423,9 @@ def finetune(
     """
     from litebert.data.catalog import find_model
     from litebert.data.labelled import Columns
-    from litebert.train.finetune import FinetuneSettings, finetune_classify
+    from litebert.train.finetune import FinetuneSettings
+    from litebert.train.finetune import finetune as run
 
-    if task != "classify":
-        raise ConfigError(f"task {task!r} is unknown; use: classify")
     flags = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -438,7 +438,8 @@ def finetune(
         "precision": precision,
         "device": device,
     }
-    report = finetune_classify(
+    report = run(
+        task,
         model=find_model(model),
         train=train,
         dev=dev,
@@ -486,21 +487,38 @@ def predict(
 @app.command
 def evaluate(
     *,
-    model: str,
-    data: Path,
+    model: str | None = None,
+    data: Path | None = None,
+    predictions: Path | None = None,
+    gold: Path | None = None,
+    no_answer_probabilities: Path | None = None,
+    task: str | None = None,
+    by: str | None = None,
     text: str | None = None,
     text_pair: str | None = None,
     label: str | None = None,
     device: str = "auto",
 ) -> Answer:
-    """Judge a task model on labelled rows; the last line of stdout is one JSON object of metrics.
+    """Judge a task model on labelled rows, or any system's predictions beside them.
+
+    The last line of stdout is one JSON object of metrics.
 
     Parameters
     ----------
     model
-        Folder of a task model.
+        Folder of a task model; with `data`.
     data
-        Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst.
+        Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst; ner: CoNLL columns too; qa: SQuAD's .json too.
+    predictions
+        Records with `id` and the answer, or SQuAD's JSON {id: answer}; with `gold`.
+    gold
+        The labelled rows that the predictions are for.
+    no_answer_probabilities
+        JSON {id: probability that the question has no answer}: the best thresholds are found, as by SQuAD's script.
+    task
+        What the predictions answer; told by their fields where not given.
+    by
+        Column of `gold`: metrics for each of its values too.
     text
         Column of the text; that of training where not given.
     text_pair
@@ -511,9 +529,21 @@ def evaluate(
         auto, cpu or cuda.
     """
     from litebert.data.labelled import Columns
-    from litebert.infer.predictor import evaluate_model
 
-    metrics = evaluate_model(model, data, columns=Columns(text, text_pair, label), device=device)
+    columns = Columns(text, text_pair, label)
+    if predictions is not None and gold is not None and model is None and data is None:
+        from litebert.tasks.scoring import score_files
+
+        metrics = score_files(predictions, gold, task=task, no_answer=no_answer_probabilities, columns=columns, by=by)
+    elif model is not None and data is not None and predictions is None and gold is None:
+        from litebert.infer.predictor import evaluate_model
+
+        for option, value in (("--task", task), ("--by", by), ("--no-answer-probabilities", no_answer_probabilities)):
+            if value is not None:
+                raise ConfigError(f"{option} goes with --predictions and --gold; a model knows its task")
+        metrics = evaluate_model(model, data, columns=columns, device=device)
+    else:
+        raise ConfigError("give either --model DIR and --data FILE, or --predictions FILE and --gold FILE")
     return Answer(data=metrics, text=json.dumps(metrics, ensure_ascii=False))
 
 

@@ -151,6 +151,49 @@ def test_rows_that_cannot_be_learnt(
     untouched(tmp_path, "train.csv", "dev.csv")
 
 
+CHOICE = '{"context": "a", "choices": ["b", "c"], "label": 0}\n'
+QA = '{"id": "%s", "question": "Where?", "context": "In Rome.", "answers": [{"text": "Rome", "answer_start": 3}]}\n'
+
+
+@pytest.mark.parametrize(
+    ("task", "good", "bad", "words"),
+    [
+        ("multilabel", '{"text": "a", "labels": ["x"]}\n', '{"text": "a", "labels": ["y"]}\n', ["line 2", "'y'"]),
+        ("multilabel", '{"text": "a", "labels": ["x"]}\n', '{"text": "a", "labels": {"x": 1}}\n', ["line 2", "object"]),
+        ("regress", '{"text": "a", "value": 1}\n', '{"text": "a", "value": NaN}\n', ["line 2", "finite"]),
+        (
+            "ner",
+            '{"text": "Rome", "entities": [[0, 4, "place"]]}\n',
+            '{"text": "Rome", "entities": [[0, 4, "place"], [2, 4, "place"]]}\n',
+            ["line 2", "overlap"],
+        ),
+        ("ner", "Rome B-place\n\n", "Oslo place\n", ["line 3", "'place'"]),
+        ("ner", "Rome B-place\n\n", "Oslo B-town\n", ["line 3", "'town'"]),
+        ("qa", QA % "a", QA.replace("[{", "[7, {") % "b", ["line 2", "answer"]),
+        ("qa", QA % "a", '{"question": "Where?", "answers": []}\n', ["line 2", "context"]),
+        ("choice", CHOICE, CHOICE.replace(', "c"', ""), ["line 2", "1 choices"]),
+        ("choice", CHOICE, CHOICE.replace("0", "2"), ["line 2", "2 choices"]),
+    ],
+)  # fmt: skip
+def test_rows_of_tasks_that_cannot_be_learnt(
+    litebert: Callable[..., Result], model: Path, tmp_path: Path, task: str, good: str, bad: str, words: list[str]
+) -> None:
+    ending = "jsonl" if good.startswith("{") else "conll"
+    train, dev = tmp_path / f"train.{ending}", tmp_path / f"dev.{ending}"
+    train.write_text(good.replace("1}", '1}\n{"text": "b", "value": 2}') if task == "regress" else good)
+    dev.write_text(good + bad)
+    files = ["--train", train, "--dev", dev]
+    refused(litebert("finetune", task, "--model", model, *files, "--out", tmp_path / "out"), dev.name, *words)
+    untouched(tmp_path, train.name, dev.name)
+
+
+def test_predictions_that_lack_rows(litebert: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "gold.jsonl").write_text(QA % "a" + QA % "b")
+    (tmp_path / "given.json").write_text('{"a": "Rome"}')
+    result = litebert("evaluate", "--predictions", tmp_path / "given.json", "--gold", tmp_path / "gold.jsonl")
+    refused(result, "lacks predictions for 1 of 2 rows", "'b'", "line 2")
+
+
 def test_numbers_as_labels_are_names(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(ROWS.replace("good", "1").replace("bad", "0"))
     files = ["--train", tmp_path / "rows.csv", "--dev", tmp_path / "rows.csv", "--epochs", "1"]

@@ -5,8 +5,9 @@ averaged. Dimensions: R rows, n sequences (windows), T tokens of a batch, S its 
 """
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ Ints = npt.NDArray[np.int64]
 
 OVERLAP = 0.25
 """Share of a window that the next one repeats, so that no sentence is only ever seen torn in two."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _ENCODE_ROWS = 4096
 """Rows that are tokenized at a time: Python's lists of ids take ten times the room of the arrays."""
@@ -88,7 +91,7 @@ class Examples:
         cu_seqlens = np.zeros(len(index) + 1, dtype=np.int32)
         np.cumsum(lengths, out=cu_seqlens[1:])
         position = np.arange(cu_seqlens[-1], dtype=np.int64) - np.repeat(cu_seqlens[:-1], lengths)  # (T,)
-        where = position + np.repeat(self.starts[index], lengths)
+        where = position + np.repeat(self.starts[index], lengths)  # (T,)
         return SequenceBatch(
             input_ids=self.tokens[where].astype(np.int64),
             position_ids=position,
@@ -98,31 +101,54 @@ class Examples:
             sequences=index,
         )
 
+    def token_index(self, batch: SequenceBatch) -> Ints:
+        """(T,): the place of each token of a batch among `tokens`."""
+        return batch.position_ids + np.repeat(self.starts[batch.sequences], self.lengths[batch.sequences])
+
     def batches(self, order: Ints, max_tokens: int) -> Iterator[SequenceBatch]:
         """Pack sequences in the given order into batches of at most `max_tokens` (or one sequence, if that
         has more)."""
         for group in within_budget(self.lengths[order], max_tokens):
             yield self.batch(order[group])
 
-    def select(self, chosen: Ints) -> "Examples":
-        """The sequences of some rows, numbered anew; `chosen` (R',) row numbers, ascending."""
-        number = np.full(self.num_rows, -1, dtype=np.int64)
-        number[chosen] = np.arange(len(chosen))
-        kept = np.flatnonzero(number[self.rows] >= 0)
-        starts = np.zeros(len(kept) + 1, dtype=np.int64)
-        np.cumsum(self.lengths[kept], out=starts[1:])
-        return Examples(
-            tokens=self.batch(kept).input_ids.astype(np.int32),
-            starts=starts,
-            second=self.second[kept],
-            rows=number[self.rows[kept]],
-            windows=self.windows[kept],
-            num_rows=len(chosen),
-        )
-
     def by_length(self) -> Ints:
         """All sequences, the shortest first: batches of like lengths, which cost attention no padding."""
         return np.argsort(self.lengths, kind="stable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Items:
+    """What is drawn for a step of training: one sequence, or several that belong in one batch."""
+
+    examples: Examples
+    groups: Ints
+    """(G, 2): the sequences [first, end) of each item."""
+    weights: npt.NDArray[np.float64]
+    """(G,): what each item counts; the sum of a step's losses is divided by that of its weights."""
+    rows: Ints
+    """(G,): the row of the file that each item belongs to."""
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def batches(self, index: Ints, max_tokens: int) -> Iterator[SequenceBatch]:
+        """Pack items in the given order into batches of at most `max_tokens` (or one item, if that has more)."""
+        starts = self.examples.starts
+        groups = self.groups[index]
+        for part in within_budget(starts[groups[:, 1]] - starts[groups[:, 0]], max_tokens):
+            yield self.examples.batch(np.concatenate([np.arange(first, end) for first, end in groups[part].tolist()]))
+
+    def of_rows(self, chosen: Ints) -> "Items":
+        """Only the items of some rows (R',)."""
+        kept = np.isin(self.rows, chosen)
+        return replace(self, groups=self.groups[kept], weights=self.weights[kept], rows=self.rows[kept])
+
+
+def single_items(examples: Examples, weights: npt.NDArray[np.float64] | None = None) -> Items:
+    """Every sequence by itself; weights (n,), 1 where not given."""
+    first = np.arange(len(examples))
+    weights = np.ones(len(examples)) if weights is None else weights
+    return Items(examples=examples, groups=np.stack((first, first + 1), 1), weights=weights, rows=examples.rows)
 
 
 def within_budget(lengths: Ints, max_tokens: int) -> Iterator[slice]:
@@ -194,6 +220,11 @@ def whole(text: str) -> str:
     return text
 
 
+def whole_in_place(text: str) -> str:
+    """Replace every half of a surrogate pair by one character, so that all others keep their places."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 class ExamplesBuilder:
     """Collects rows of ids, without special tokens, and cuts them into windows."""
 
@@ -217,6 +248,23 @@ class ExamplesBuilder:
                 ids = [cls, *first[a.start : a.end], *between, *second[b.start : b.end], *end]
                 self._append(ids, a.end - a.start + 1 + len(between), a.start, b.start)
         self._row += 1
+
+    def add_question(self, question: Sequence[int], context: Sequence[int], stride: int | None) -> int:
+        """Add a row whose first text stands whole before every window of the second.
+
+        stride: tokens from the beginning of one window to that of the next, at most a whole window. A question takes
+        half of the room at most; returns how many of its tokens, at its end, did not fit.
+        """
+        cls, end, between = self._cls_id, self._end, self._between
+        room = self._max_length - 2 - len(between)
+        kept = question if len(question) + len(context) <= room else question[: room // 2]
+        left = room - len(kept)
+        overlap = int(left * OVERLAP) if stride is None else max(left - stride, 0)
+        for a in windows(len(context), left, overlap):
+            ids = [cls, *kept, *between, *context[a.start : a.end], *end]
+            self._append(ids, len(kept) + 1 + len(between), 0, a.start)
+        self._row += 1
+        return len(question) - len(kept)
 
     def _append(self, ids: list[int], second: int, first_start: int, second_start: int) -> None:
         self._tokens.append(np.array(ids, dtype=np.int32))

@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from litebert.data.rows import Row, place, read_rows
+from litebert.data.rows import Row
 from litebert.errors import InputError
+
+InputT = TypeVar("InputT")
+TargetT = TypeVar("TargetT")
 
 TEXT_NAMES = ("text", "sentence", "content", "review", "tweet", "message")
 PAIR_NAMES = (
@@ -39,55 +42,22 @@ class Columns(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledRows:
-    """Texts, or pairs of them, with their labels, as read from one file; one entry a row in each list."""
+class Labelled(Generic[InputT, TargetT]):
+    """Rows with what is to be learnt from them, as read from one file; one entry a row in each list."""
 
     source: str
     columns: Columns
-    numbers: list[int]
-    """Where each row stands in the file, for messages."""
-    texts: list[str]
-    pairs: list[str | None]
-    labels: list[str]
-    empty: int
-    """Rows whose text is empty."""
+    places: list[str]
+    """What to call each row in a message: file and line."""
+    inputs: list[InputT]
+    targets: list[TargetT]
+    ids: list[str] | None = None
+    """Names of the rows, each one different; None where the file has no column `id`."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the file, counted."""
 
     def __len__(self) -> int:
-        return len(self.texts)
-
-    def place(self, index: int) -> str:
-        """Name a row for the user."""
-        return place(self.source, self.numbers[index])
-
-
-def read_labelled(source: str | Path, wanted: Columns, trained: Columns | None = None) -> LabelledRows:
-    """Read a whole labelled file.
-
-    Raises InputError for what `read_rows` refuses, a missing column, a missing label, or a file without rows.
-    """
-    columns: Columns | None = None
-    numbers, texts, pairs, labels = [], [], [], []
-    for number, fields in read_rows(source):
-        if columns is None:
-            columns = find_columns(fields, wanted, source, trained=trained, label=True)
-        where = place(source, number)
-        text, pair = texts_of(fields, columns, where)
-        numbers.append(number)
-        texts.append(text)
-        pairs.append(pair)
-        assert columns.label is not None
-        labels.append(label_name(_value(fields, columns.label, where), columns.label, where))
-    if columns is None:
-        raise InputError(f"{source} has a header and no rows; give a file with labelled rows")
-    return LabelledRows(
-        source=str(source),
-        columns=columns,
-        numbers=numbers,
-        texts=texts,
-        pairs=pairs,
-        labels=labels,
-        empty=sum(not text.strip() for text in texts),
-    )
+        return len(self.inputs)
 
 
 def find_columns(
@@ -97,6 +67,7 @@ def find_columns(
     *,
     trained: Columns | None = None,
     label: bool = False,
+    label_names: Sequence[str] = LABEL_NAMES,
 ) -> Columns:
     """Choose the columns among those present: the user's, those the model was trained with, the usual ones.
 
@@ -109,7 +80,7 @@ def find_columns(
         ("--label", wanted.label),
     ):
         if name is not None and name not in names and (label or option != "--label"):
-            raise InputError(f"{source} has no column {name!r} ({option}); {_there(names)}")
+            raise InputError(f"{source} has no column {name!r} ({option}); {there(names)}")
     text, pair = wanted.text, wanted.text_pair
     if text is None and trained is not None and trained.text in names:
         text, pair = trained.text, pair or trained.text_pair
@@ -117,35 +88,44 @@ def find_columns(
         text, pair = _usual_texts(names, pair)
     if text is None:
         raise InputError(
-            f"{source} has no column 'text', nor another usual name of one; {_there(names)}; "
+            f"{source} has no column 'text', nor another usual name of one; {there(names)}; "
             "name the one with the texts: --text COLUMN"
         )
     if pair is not None and pair not in names:
-        raise InputError(f"{source} has no column {pair!r}; {_there(names)}; name the second texts: --text-pair COLUMN")
-    return Columns(text, pair, _label_column(names, wanted, trained, source) if label else None)
+        raise InputError(f"{source} has no column {pair!r}; {there(names)}; name the second texts: --text-pair COLUMN")
+    return Columns(text, pair, label_column(names, wanted, source, trained, label_names) if label else None)
 
 
-def _label_column(names: list[str], wanted: Columns, trained: Columns | None, source: str | Path) -> str:
-    if wanted.label is not None:
+def label_column(
+    names: Sequence[str],
+    wanted: Columns,
+    source: str | Path,
+    trained: Columns | None = None,
+    label_names: Sequence[str] = LABEL_NAMES,
+) -> str:
+    """Choose the column of the labels; raises InputError, naming the columns there are, where there is none."""
+    if wanted.label is not None and wanted.label in names:
         return wanted.label
+    if wanted.label is not None:
+        raise InputError(f"{source} has no column {wanted.label!r} (--label); {there(names)}")
     known = (trained.label,) if trained is not None and trained.label is not None else ()
-    name = _first(names, known) or _first(names, LABEL_NAMES)
+    name = first_of(names, known) or first_of(names, label_names)
     if name is None:
         raise InputError(
-            f"{source} has no column 'label'; {_there(names)}; name the one with the labels: --label COLUMN"
+            f"{source} has no column {label_names[0]!r}; {there(names)}; name the one with the labels: --label COLUMN"
         )
     return name
 
 
 def _usual_texts(names: list[str], pair: str | None) -> tuple[str | None, str | None]:
     for first, second in PAIR_NAMES:
-        left, right = _first(names, (first,)), _first(names, (second,))
+        left, right = first_of(names, (first,)), first_of(names, (second,))
         if left is not None and right is not None and pair in (None, right):
             return left, right
-    return _first(names, TEXT_NAMES), pair
+    return first_of(names, TEXT_NAMES), pair
 
 
-def _first(names: Sequence[str], known: Iterable[str]) -> str | None:
+def first_of(names: Sequence[str], known: Iterable[str]) -> str | None:
     """The first of the known names that is there, as written, else in other capitals."""
     lowered = {name.lower(): name for name in reversed(names)}
     for name in known:
@@ -156,7 +136,8 @@ def _first(names: Sequence[str], known: Iterable[str]) -> str | None:
     return None
 
 
-def _there(names: Sequence[str]) -> str:
+def there(names: Sequence[str]) -> str:
+    """Name the columns that there are."""
     shown = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in names[:20])
     words = f"its columns are {shown}{', …' if len(names) > 20 else ''}" if names else "it has no columns"
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
@@ -164,7 +145,8 @@ def _there(names: Sequence[str]) -> str:
     return words
 
 
-def _value(fields: Mapping[str, Any], column: str, where: str) -> object:
+def value_of(fields: Mapping[str, Any], column: str, where: str) -> object:
+    """Return a field of a row; raises InputError where it is missing."""
     if column not in fields:
         raise InputError(f"{where}: no field {column!r}, which the first row has; add it to that row")
     return fields[column]
@@ -173,20 +155,21 @@ def _value(fields: Mapping[str, Any], column: str, where: str) -> object:
 def texts_of(fields: Mapping[str, Any], columns: Columns, where: str) -> tuple[str, str | None]:
     """Return text and second text of a row; a second text that is missing or empty is None."""
     assert columns.text is not None
-    text = _text(_value(fields, columns.text, where), columns.text, where)
+    text = text_of(value_of(fields, columns.text, where), columns.text, where)
     if columns.text_pair is None:
         return text, None
-    return text, _text(fields.get(columns.text_pair), columns.text_pair, where) or None
+    return text, text_of(fields.get(columns.text_pair), columns.text_pair, where) or None
 
 
-def _text(value: object, column: str, where: str) -> str:
+def text_of(value: object, column: str, where: str) -> str:
+    """Return a field as a text, "" where it is missing; raises InputError for a list or an object."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise InputError(f"{where}: {column!r} is no text but {_kind(value)}; give a text")
+    raise InputError(f"{where}: {column!r} is no text but {kind_of(value)}; give a text")
 
 
 def label_name(value: object, column: str, where: str) -> str:
@@ -203,41 +186,50 @@ def label_name(value: object, column: str, where: str) -> str:
         if name == "" or name.lower() == "nan":
             raise InputError(f"{where}: the label ({column!r}) is missing; label that row or remove it")
         return name
-    raise InputError(f"{where}: the label ({column!r}) is {_kind(value)}; classify takes one text or number a row")
+    raise InputError(f"{where}: the label ({column!r}) is {kind_of(value)}; classify takes one text or number a row")
 
 
-def _kind(value: object) -> str:
-    kinds = {list: "a list", dict: "an object", bool: "true or false", bytes: "bytes"}
+def kind_of(value: object) -> str:
+    """Say what a value is, for a message."""
+    kinds = {list: "a list", dict: "an object", bool: "true or false", bytes: "bytes", str: "a text"}
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
-def label_set(rows: LabelledRows) -> tuple[str, ...]:
+def label_set(labels: Sequence[str], source: str, column: str | None) -> tuple[str, ...]:
     """Return the labels that occur, sorted: numbers by their size, else as texts.
 
     Raises InputError where they are no classes: only one, values of a regression, or nearly one a row.
     """
-    counts = Counter(rows.labels)
-    column = rows.columns.label
+    counts = Counter(labels)
     if len(counts) == 1:
         raise InputError(
-            f"{rows.source}: every label in {column!r} is {rows.labels[0]!r}; classify needs rows of two labels or more"
+            f"{source}: every label in {column!r} is {labels[0]!r}; classify needs rows of two labels or more"
         )
     numbers = [_number(label) for label in counts]
     values = [number for number in numbers if number is not None]
     all_numbers = len(values) == len(counts)
     if all_numbers and len(counts) > REGRESSION_VALUES and any(not value.is_integer() for value in values):
         raise InputError(
-            f"{rows.source}: {column!r} holds {len(counts)} different numbers such as {rows.labels[0]}: "
+            f"{source}: {column!r} holds {len(counts)} different numbers such as {labels[0]}: "
             "this looks like "
             "regression, which `litebert finetune regress` is for; classify needs classes"
         )
-    if len(counts) > MOST_CLASSES and len(counts) > len(rows) / 2:
+    if len(counts) > MOST_CLASSES and len(counts) > len(labels) / 2:
         raise InputError(
-            f"{rows.source}: {column!r} holds {len(counts)} different labels in {len(rows)} rows; is it the "
+            f"{source}: {column!r} holds {len(counts)} different labels in {len(labels)} rows; is it the "
             "column with "
             "the labels? Name another: --label COLUMN"
         )
-    return tuple(sorted(counts, key=lambda label: (_number(label) or 0.0, label) if all_numbers else (0.0, label)))
+    return sorted_labels(counts)
+
+
+def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Sort labels: numbers by their size, else as texts."""
+    different = set(labels)
+    numbers = {label: _number(label) for label in different}
+    if None in numbers.values():
+        return tuple(sorted(different))
+    return tuple(sorted(different, key=lambda label: (numbers[label] or 0.0, label)))
 
 
 def _number(label: str) -> float | None:
@@ -248,18 +240,23 @@ def _number(label: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def label_ids(rows: LabelledRows, labels: Sequence[str]) -> list[int]:
+def label_ids(rows: Labelled[Any, str], labels: Sequence[str]) -> list[int]:
     """Return each row's index into `labels`; raises InputError, naming the row, for a label that is not among
     them."""
     index = {label: i for i, label in enumerate(labels)}
-    for i, label in enumerate(rows.labels):
+    for i, label in enumerate(rows.targets):
         if label not in index:
-            known = ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
-            raise InputError(
-                f"{rows.place(i)}: the label {label!r} is not one the model was trained on ({known}); "
-                "correct the row, or train on rows with that label"
-            )
-    return [index[label] for label in rows.labels]
+            raise unknown_label(label, rows.places[i], labels)
+    return [index[label] for label in rows.targets]
+
+
+def unknown_label(label: str, where: str, labels: Sequence[str]) -> InputError:
+    """Say that a label was not among those of the training."""
+    known = ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
+    return InputError(
+        f"{where}: the label {label!r} is not one the model was trained on ({known}); "
+        "correct the row, or train on rows with that label"
+    )
 
 
 def merged(fields: Row, record: Mapping[str, Any]) -> Row:

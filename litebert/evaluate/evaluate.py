@@ -1,25 +1,22 @@
-"""From sequences to answers of a classifier, and from answers to metrics. The same code judges dev sets and
-predicts.
+"""From sequences to what a head says of them. The same code judges dev sets and predicts.
 
 Dimensions: R rows, n sequences, S sequences of a batch, T its tokens, C classes.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from litebert.console import Advance
 from litebert.data.examples import Examples, SequenceBatch
 from litebert.errors import ModelFolderError, TokenizerError
-from litebert.evaluate.metrics import Floats, Ints, Metrics, classification_metrics
+from litebert.evaluate.metrics import Floats
 from litebert.interop.huggingface import read_own
-from litebert.model.heads import AlbertWithHeads
+from litebert.model.heads import TASKS, AlbertWithHeads
 from litebert.model.packed import Packed
 from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 
@@ -49,48 +46,41 @@ def _rounded(size: int, step: int) -> int:
 
 
 @torch.inference_mode()
-def classify_logits(
+def head_outputs(
     model: AlbertWithHeads,
+    head: str,
     examples: Examples,
     *,
     precision: Precision = nullcontext,
     max_tokens: int = MAX_TOKENS,
     advance: Advance | None = None,
 ) -> Floats:
-    """Return the logits (R, C) of every row, averaged over its windows. The model is in evaluation mode
-    afterwards."""
+    """What a head says: logits of every sequence (n, C), or of every token (total, C) in the order of `examples`.
+
+    The model is in evaluation mode afterwards.
+    """
     model.eval()
     device = next(model.parameters()).device
-    sums = np.zeros((examples.num_rows, model.config.num_labels), dtype=np.float64)
+    per_token = TASKS[head].reads == "tokens"
+    outputs: Floats | None = None
     for batch in examples.batches(examples.by_length(), max_tokens):
         with precision():
-            logits = head_logits(model, to_packed(batch, device))  # (S, C)
-        np.add.at(sums, examples.rows[batch.sequences], logits.float().cpu().numpy())
+            logits = model.logits(head, to_packed(batch, device)).float().cpu().numpy()
+        if outputs is None:
+            size = len(examples.tokens) if per_token else len(examples)
+            outputs = np.zeros((size, logits.shape[1]), dtype=np.float32)
+        where = examples.token_index(batch) if per_token else batch.sequences
+        outputs[where] = logits[: len(where)]
         if advance is not None:
             advance(len(batch.sequences))
+    return np.zeros((0, model.config.num_labels), dtype=np.float32) if outputs is None else outputs
+
+
+def window_means(examples: Examples, outputs: Floats) -> Floats:
+    """Logits of rows (R, C): the mean of those of their windows (n, C)."""
+    sums = np.zeros((examples.num_rows, outputs.shape[1]), dtype=np.float64)
+    np.add.at(sums, examples.rows, outputs)
     return (sums / examples.windows_per_row[:, None]).astype(np.float32)
-
-
-def head_logits(model: AlbertWithHeads, packed: Packed) -> Tensor:
-    """The classifier's logits of every sequence, (S, C)."""
-    hidden = model.encode(packed)  # (T, H)
-    return model.heads["classify"](model.pooled(hidden, packed))  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifyEvaluator:
-    """Judges a classifier on one labelled set."""
-
-    examples: Examples
-    gold: Ints
-    """(R,): class of each row."""
-    primary_metric: str = "accuracy"
-    """The metric by which checkpoints are compared; more is better."""
-    precision: Precision = nullcontext
-
-    def __call__(self, model: AlbertWithHeads) -> Metrics:
-        """Return the metrics, the primary one among them."""
-        return classification_metrics(self.gold, classify_logits(model, self.examples, precision=self.precision))
 
 
 def model_tokenizer(folder: Path) -> Tokenizer:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 Metrics = dict[str, float]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 ClassifyMetric = Literal["accuracy", "macro_f1", "f1", "matthews"]
 """Metrics of `classify` that can choose the best checkpoint; `f1` is that of the second of two labels."""
@@ -20,15 +22,21 @@ ClassifyMetric = Literal["accuracy", "macro_f1", "f1", "matthews"]
 def classification_metrics(gold: Ints, logits: Floats) -> Metrics:
     """Compare answers with the right labels: gold (R,) class indices, logits (R, C).
 
+    Those of `label_metrics`, and loss, the mean negative log-likelihood in nats.
+    """
+    metrics = label_metrics(gold, logits.argmax(1), logits.shape[1])
+    return metrics | {"loss": negative_log_likelihood(gold, logits)}
+
+
+def label_metrics(gold: Ints, predicted: Ints, classes: int) -> Metrics:
+    """Compare labels with the right ones, both (R,) class indices.
+
     accuracy; precision, recall and f1 as means over the classes that occur (`macro_`), and with two classes
-    those of the second one; Matthews' correlation (0 where one side is constant); loss, the mean negative
-    log-likelihood in nats; `predicted_labels`, the number of different answers: 1 is a model that has
-    collapsed.
+    those of the second one; Matthews' correlation (0 where one side is constant); `predicted_labels`, the
+    number of different answers: 1 is a model that has collapsed.
     """
     from sklearn.metrics import accuracy_score, matthews_corrcoef, precision_recall_fscore_support
 
-    classes = logits.shape[1]
-    predicted = logits.argmax(1)
     every = sorted(set(gold.tolist()) | set(predicted.tolist()))
     macro = precision_recall_fscore_support(gold, predicted, labels=every, average="macro", zero_division=0.0)
     metrics = {
@@ -36,14 +44,60 @@ def classification_metrics(gold: Ints, logits: Floats) -> Metrics:
         "macro_precision": float(macro[0]),
         "macro_recall": float(macro[1]),
         "macro_f1": float(macro[2]),
-        "matthews": float(matthews_corrcoef(gold, predicted)),
-        "loss": negative_log_likelihood(gold, logits),
+        "matthews": float(matthews_corrcoef(gold, predicted)) if len(every) > 1 else 0.0,  # else it warns
         "predicted_labels": float(len(set(predicted.tolist()))),
     }
     if classes == 2:
         second = precision_recall_fscore_support(gold, predicted, labels=[1], average="macro", zero_division=0.0)
         metrics |= {"precision": float(second[0]), "recall": float(second[1]), "f1": float(second[2])}
     return metrics
+
+
+def multilabel_metrics(gold: Bools, predicted: Bools) -> Metrics:
+    """Compare sets of labels, gold and predicted (R, C) booleans.
+
+    `micro_` and `macro_` precision, recall and f1 (over all decisions; as a mean over the labels, a share of
+    nothing being 0), `samples_f1` (mean over the rows; 1 where both sets are empty), `exact` (the share of rows
+    whose set is right), `predicted_sets`, the number of different answers.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    metrics: Metrics = {}
+    for average in ("micro", "macro"):
+        shares = precision_recall_fscore_support(gold, predicted, average=average, zero_division=0.0)
+        metrics |= {
+            f"{average}_{name}": float(v) for name, v in zip(("precision", "recall", "f1"), shares, strict=False)
+        }
+    both, either = (gold & predicted).sum(1), gold.sum(1) + predicted.sum(1)
+    metrics["samples_f1"] = float(np.where(either > 0, 2 * both / np.maximum(either, 1), 1.0).mean())
+    metrics["exact"] = float((gold == predicted).all(1).mean())
+    metrics["predicted_sets"] = float(len(np.unique(predicted, axis=0)))
+    return metrics
+
+
+def regression_metrics(gold: Doubles, predicted: Doubles) -> Metrics:
+    """Compare numbers with the right ones, both (R,).
+
+    `pearson` and `spearman` correlation and `pearson_spearman`, their mean, which is GLUE's score of STS-B; all 0
+    where one side is constant, for which they have no value. Mean squared and absolute error, `r2`, and `spread`:
+    the deviation of the answers as a share of that of the truth, 0 for a model that has collapsed.
+    """
+    from scipy.stats import pearsonr, spearmanr
+    from sklearn.metrics import mean_absolute_error, mean_squared_error
+
+    constant = len(gold) < 2 or np.ptp(gold) == 0 or np.ptp(predicted) == 0
+    pearson = 0.0 if constant else float(pearsonr(gold, predicted)[0])
+    spearman = 0.0 if constant else float(spearmanr(gold, predicted)[0])
+    mse, deviation = float(mean_squared_error(gold, predicted)), float(np.std(gold))
+    return {
+        "pearson": pearson,
+        "spearman": spearman,
+        "pearson_spearman": (pearson + spearman) / 2,
+        "mse": mse,
+        "mae": float(mean_absolute_error(gold, predicted)),
+        "r2": 1 - mse / deviation**2 if deviation else 0.0,
+        "spread": float(np.std(predicted)) / deviation if deviation else 0.0,
+    }
 
 
 def negative_log_likelihood(gold: Ints, logits: Floats) -> float:

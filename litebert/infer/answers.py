@@ -1,31 +1,9 @@
-"""What a model answers, one record a row; `to_dict` gives the fields that files and the wire carry."""
+"""What a model without a task answers; `to_dict` gives the fields that files and the wire carry. The records of the
+tasks stand in their files in `litebert.tasks`."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-DIGITS = 6
-"""Digits of a probability in a file; in Python nothing is rounded."""
-
-
-class Answer(Protocol):
-    """One row's answer."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields of the record that is written, as plain values."""
-
-
-class Classification(NamedTuple):
-    """The label of a text."""
-
-    label: str
-    score: float
-    """Probability of the label."""
-    scores: dict[str, float]
-    """Probability of every label, in the model's order."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """`label`, `score`, `scores`."""
-        scores = {label: round(score, DIGITS) for label, score in self.scores.items()}
-        return {"label": self.label, "score": round(self.score, DIGITS), "scores": scores}
+from litebert.tasks.task import DIGITS
 
 
 class Candidate(NamedTuple):

@@ -1,25 +1,24 @@
 """A model folder that answers: `load(folder).predict(rows or texts)`, files in and out, and metrics on
 labelled rows."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from litebert.console import Advance, log, progress
 from litebert.data.catalog import find_model
-from litebert.data.examples import encode_rows
-from litebert.data.labelled import Columns, find_columns, label_ids, merged, read_labelled, texts_of
-from litebert.data.rows import STDIN, NumberedRow, Row, place, read_rows, write_rows
+from litebert.data.labelled import Columns, merged
+from litebert.data.rows import STDIN, Row, write_rows
 from litebert.errors import InputError, ModelFolderError, OutputError
-from litebert.evaluate.evaluate import MAX_TOKENS, classify_logits, model_tokenizer
-from litebert.evaluate.metrics import Floats, classification_metrics, confusion
-from litebert.infer.answers import Answer, Classification
+from litebert.evaluate.evaluate import MAX_TOKENS, head_outputs, model_tokenizer
+from litebert.evaluate.metrics import Floats
 from litebert.infer.fill_mask import MASK, complete
 from litebert.interop.huggingface import read_model
 from litebert.model.heads import AlbertWithHeads
+from litebert.tasks.table import TASKS, AnyTask, task_of
+from litebert.tasks.task import Answer, Encoded, Windowing
 from litebert.text.tokenizer import Tokenizer
 from litebert.train.loop import Precision, autocast, choose_device
 
@@ -31,8 +30,8 @@ stream."""
 class Input(NamedTuple):
     """A row as the model reads it."""
 
-    text: str
-    text_pair: str | None
+    given: Any
+    """A task's input; without a task a `TextInput`."""
     place: str
     """What to call the row in a message."""
 
@@ -55,95 +54,94 @@ class Predictor:
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
-        self.length = int(extra.get("length", model.config.max_position_embeddings))
-        """Most tokens of a sequence; longer texts are read in windows."""
+        self.windowing = Windowing(int(extra.get("length", model.config.max_position_embeddings)), extra.get("stride"))
+        """How texts that are longer than a sequence are read."""
         self.columns = Columns(**extra["columns"]) if "columns" in extra else None
         """The columns that the model was fine-tuned on."""
+        self.decision: Mapping[str, Any] = extra.get("decision", {})
+        """What was decided in training, see `Task.decide`."""
+        self.job = task_of(model, extra)
+        """How the model's task is done; None for a pre-trained model without one."""
+        self._reader: AnyTask = self.job or TASKS["classify"]
         self._precision = lambda: autocast(precision, self.device)
 
     @property
     def task(self) -> str:
-        """`classify`, or `fill-mask` for a pre-trained model without a task."""
-        return "classify" if "classify" in self.model.heads else "fill-mask"
+        """The name of the task, or `fill-mask` for a pre-trained model without one."""
+        return self.job.name if self.job else "fill-mask"
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of a task, in the model's order."""
-        return self.model.config.labels if self.task == "classify" else ()
+        """Names of the outputs of the task's head, in the model's order."""
+        return self.model.config.labels if self.job else ()
 
-    def predict(self, rows: str | Iterable[str | Mapping[str, Any]]) -> list[Answer]:
-        """Answer texts, or rows with the fields `text` and perhaps `text_pair`: one typed answer a row, in
-        order.
+    def predict(self, rows: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]]) -> list[Answer]:
+        """Answer texts, or rows with the fields of the task: one typed answer a row, in order.
 
         Raises InputError for a row that the model cannot answer.
         """
-        return list(self.predict_iter([rows] if isinstance(rows, str) else rows))
+        return list(self.predict_iter([rows] if isinstance(rows, str | Mapping) else rows))
 
     def predict_iter(self, rows: Iterable[str | Mapping[str, Any]]) -> Iterator[Answer]:
         """Answer a stream of rows, some thousands at a time, in order."""
-        return self._stream(self._input(i, row) for i, row in enumerate(rows, 1))
-
-    def logits(self, texts: list[str], pairs: list[str | None], advance: Advance | None = None) -> Floats:
-        """The classifier's logits of every row (R, C), averaged over its windows."""
-        examples = encode_rows(self.tokenizer, texts, pairs, self.length)
-        return classify_logits(
-            self.model, examples, precision=self._precision, max_tokens=self.max_tokens, advance=advance
+        return self._stream(
+            Input(self._reader.plain_input(row, f"row {i}", self.columns), f"row {i}") for i, row in enumerate(rows, 1)
         )
 
-    def _input(self, number: int, row: object) -> Input:
-        where = f"row {number}"
-        if isinstance(row, str):
-            return Input(row, None, where)
-        if not isinstance(row, Mapping):
-            raise InputError(f"{where} is a {type(row).__name__}; give a text, or a dict with 'text'")
-        columns = Columns("text", "text_pair")
-        if "text" not in row:
-            columns = find_columns(row, Columns(), where, trained=self.columns)
-        return Input(*texts_of(row, columns, where), where)
+    def encode(self, inputs: Sequence[Any]) -> Encoded:
+        """Inputs of the task as the model reads them."""
+        encoded: Encoded = self._reader.encode(inputs, self.tokenizer, self.windowing)
+        return encoded
 
-    def _stream(self, inputs: Iterable[Input]) -> Iterator[Answer]:
+    def outputs(self, encoded: Encoded, advance: Advance | None = None) -> Floats:
+        """What the task's head says of encoded rows: (n, C) or (total tokens, C), see `head_outputs`."""
+        return head_outputs(
+            self.model,
+            self._reader.head,
+            encoded.examples,
+            precision=self._precision,
+            max_tokens=self.max_tokens,
+            advance=advance,
+        )
+
+    def _stream(self, inputs: Iterable[Input], counts: Counter[str] | None = None) -> Iterator[Answer]:
         inputs = iter(inputs)
-        while chunk := _chunk(inputs):
-            yield from self._classify(chunk) if self.task == "classify" else self._complete(chunk)
+        while chunk := self._chunk(inputs):
+            yield from self._answer(chunk, Counter() if counts is None else counts)
 
-    def _classify(self, inputs: list[Input]) -> list[Answer]:
-        logits = self.logits([row.text for row in inputs], [row.text_pair for row in inputs])
-        wide = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-        labels = self.labels
-        answers: list[Answer] = []
-        for probabilities in (wide / wide.sum(1, keepdims=True)).tolist():
-            best = int(np.argmax(probabilities))
-            scores = dict(zip(labels, probabilities, strict=True))
-            answers.append(Classification(labels[best], probabilities[best], scores))
-        return answers
+    def _answer(self, inputs: list[Input], counts: Counter[str]) -> Sequence[Answer]:
+        counts["empty"] += sum(not self._reader.size(row.given) for row in inputs)
+        if self.job is None:
+            return self._complete(inputs)
+        encoded = self.encode([row.given for row in inputs])
+        counts.update(long=encoded.long_rows, cut=encoded.cut)
+        return self.job.answers(encoded, self.outputs(encoded), self.labels, self.decision)
 
     def _complete(self, inputs: list[Input]) -> list[Answer]:
         orders = "sentence_order" in self.model.heads
-        for row in inputs:
-            if MASK not in row.text + (row.text_pair or "") and not (orders and row.text_pair is not None):
+        for given, where in inputs:
+            if MASK not in given.text + (given.text_pair or "") and not (orders and given.text_pair is not None):
                 raise InputError(
-                    f"{row.place}: no {MASK} in the text"
+                    f"{where}: no {MASK} in the text"
                     + (" and no text_pair" if orders else "")
                     + f"; a model without a task only fills masks, as in 'Paris is the {MASK} of France.'"
                     + (", and says whether a text_pair follows the text" if orders else "")
                     + "; for labels fine-tune it: litebert finetune classify"
                 )
-        texts, pairs = [row.text for row in inputs], [row.text_pair for row in inputs]
-        return list(
-            complete(self.model, self.tokenizer, texts, pairs, max_length=self.length, precision=self._precision)
-        )
+        texts, pairs = [row.given.text for row in inputs], [row.given.text_pair for row in inputs]
+        length = self.windowing.length
+        return list(complete(self.model, self.tokenizer, texts, pairs, max_length=length, precision=self._precision))
 
-
-def _chunk(inputs: Iterator[Input]) -> list[Input]:
-    """Take the next rows of a stream, up to a number of rows and about a number of characters."""
-    chunk: list[Input] = []
-    held = 0
-    for row in islice(inputs, CHUNK_ROWS):
-        chunk.append(row)
-        held += len(row.text) + len(row.text_pair or "")
-        if held >= CHUNK_CHARACTERS:
-            break
-    return chunk
+    def _chunk(self, inputs: Iterator[Input]) -> list[Input]:
+        """Take the next rows of a stream, up to a number of rows and about a number of characters."""
+        chunk: list[Input] = []
+        held = 0
+        for row in islice(inputs, CHUNK_ROWS):
+            chunk.append(row)
+            held += self._reader.size(row.given)
+            if held >= CHUNK_CHARACTERS:
+                break
+        return chunk
 
 
 def load(
@@ -162,7 +160,7 @@ def load(
     folder = find_model(folder)
     loaded = read_model(folder)
     tokenizer = model_tokenizer(folder)
-    if not {"classify", "masked_lm"} & set(loaded.model.heads):
+    if task_of(loaded.model, loaded.extra) is None and "masked_lm" not in loaded.model.heads:
         raise ModelFolderError(
             f"{folder} holds an encoder that answers nothing by itself; give it a task: litebert finetune classify"
         )
@@ -194,24 +192,21 @@ def predict_file(
 
 
 def _answered(predictor: Predictor, source: str | Path, wanted: Columns, advance: Advance) -> Iterator[Row]:
-    rows = read_rows(source)
+    reader = predictor._reader
+    rows = reader.rows(source)
     found: Columns | None = None
-    empty = 0
+    counts = Counter[str]()
     while chunk := list(islice(rows, CHUNK_ROWS)):
         if found is None:
-            found = find_columns(chunk[0].fields, wanted, source, trained=predictor.columns)
-        inputs = [_row_input(row, found, source) for row in chunk]
-        empty += sum(not row.text.strip() for row in inputs)
-        for row, answer in zip(chunk, predictor._stream(inputs), strict=True):
-            yield merged(row.fields, answer.to_dict())
+            found = reader.columns(chunk[0][1], wanted, source, trained=predictor.columns)
+        inputs = [Input(reader.input(fields, found, where), where) for where, fields in chunk]
+        for (_, fields), answer in zip(chunk, predictor._stream(inputs, counts), strict=True):
+            yield merged(fields, answer.to_dict())
         advance(len(chunk))
-    if empty:
-        log(f"note: {empty:,} rows have an empty text; they are answered as they are")
-
-
-def _row_input(row: NumberedRow, columns: Columns, source: str | Path) -> Input:
-    where = place(source, row.number)
-    return Input(*texts_of(row.fields, columns, where), where)
+    if counts["empty"]:
+        log(f"note: {counts['empty']:,} rows have an empty text; they are answered as they are")
+    for note in reader.window_notes(counts["long"], counts["cut"], predictor.windowing.length):
+        log(f"note: {note}")
 
 
 def evaluate_model(
@@ -222,22 +217,23 @@ def evaluate_model(
     device: str = "auto",
     precision: Precision = "fp32",
 ) -> dict[str, Any]:
-    """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and `confusion` {right: {answer:
-    rows}}.
+    """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and the tables of its task (`confusion`).
 
     Raises InputError for a label that the model does not know, naming the row.
     """
     predictor = load(model, device=device, precision=precision)
-    if predictor.task != "classify":
+    task = predictor.job
+    if task is None:
         raise ModelFolderError(
             f"{model} is a pre-trained model without a task, so labels say nothing about it; "
             "fine-tune it first: litebert finetune classify"
         )
-    rows = read_labelled(data, columns or Columns(), predictor.columns)
-    gold = np.array(label_ids(rows, predictor.labels))
-    if rows.empty:
-        log(f"note: {rows.empty:,} rows have an empty text; they are answered as they are")
-    with progress("evaluating", len(rows), "rows") as advance:
-        logits = predictor.logits(rows.texts, rows.pairs, advance)
-    metrics: dict[str, Any] = dict(classification_metrics(gold, logits))
-    return metrics | {"rows": len(rows), "confusion": confusion(gold, logits.argmax(1), predictor.labels)}
+    rows = task.read(data, columns or Columns(), predictor.columns)
+    encoded = predictor.encode(rows.inputs)
+    gold = task.gold(rows, encoded, predictor.labels)
+    for note in (*rows.notes, *task.window_notes(encoded.long_rows, encoded.cut, predictor.windowing.length)):
+        log(f"note: {note}")
+    with progress("evaluating", len(encoded.examples), "sequences") as advance:
+        outputs = predictor.outputs(encoded, advance)
+    metrics: dict[str, Any] = dict(task.judge(encoded, gold, outputs, predictor.labels, predictor.decision))
+    return metrics | {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels)

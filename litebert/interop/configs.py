@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from litebert.interop.names import CLASSIFIERS
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import TASKS
 
@@ -105,7 +106,13 @@ def from_tensorflow(values: Mapping[str, Any]) -> AlbertConfig:
 
 def architecture(heads: Sequence[str]) -> str:
     """Return the class of transformers that has these heads."""
-    for name in ("classify", "sentence_order", "masked_lm"):
+    for name in ("classify", "ner", "choice", "qa", "sentence_order", "masked_lm"):
         if name in heads:
             return TASKS[name].hugging_face
     return "AlbertModel"
+
+
+def classifier(values: Mapping[str, Any]) -> str:
+    """Return the head that a folder's `classifier` tensors are, by the class that its config.json names."""
+    written = values.get("architectures") or ()
+    return next((name for name in CLASSIFIERS if TASKS[name].hugging_face in written), CLASSIFIERS[0])

@@ -25,6 +25,9 @@ CONFIG, WEIGHTS, OWN = "config.json", "model.safetensors", "litebert.json"
 MODEL_FILES = {CONFIG, WEIGHTS, OWN, "spiece.model", "tokenizer.json", "tokenizer_config.json"}
 FORMAT_VERSION = 1
 
+_LABELLED = ("heads.classify.", "heads.ner.")
+"""Heads that have an output for each label."""
+
 
 class SavedModel(NamedTuple):
     """Where a model was written, and who can open it."""
@@ -117,7 +120,7 @@ def read_model(
     stored = completed(stored, state, values, tokenizer)
     config = AlbertConfig.from_dict(stored.to_dict() | dict(overrides)) if overrides else stored
     if config.labels != stored.labels:
-        state = {name: tensor for name, tensor in state.items() if not name.startswith("heads.classify.")}
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(_LABELLED)}
     model, fresh = assemble(config, state, folder, heads=heads, values=values, generator=generator)
     return LoadedModel(model, fresh, own.get("extra", {}))
 
@@ -146,7 +149,7 @@ def own_names(
     if not any(name.startswith("albert.") for name in tensors):
         bare = ("embeddings.", "encoder.", "pooler.")
         tensors = {f"albert.{name}" if name.startswith(bare) else name: tensors[name] for name in tensors}
-    state = from_outside(tensors, config, "hugging_face")
+    state = from_outside(tensors, config, "hugging_face", configs.classifier(values))
     decoder, table = tensors.get("predictions.decoder.weight"), state.get("albert.embedding.word.weight")
     if decoder is not None and table is not None and not torch.equal(decoder, table):
         raise ModelFolderError(

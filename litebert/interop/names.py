@@ -59,12 +59,20 @@ _MODULES: tuple[tuple[str, str, str, str], ...] = (
     ("heads.masked_lm.norm", "predictions.LayerNorm", "cls/predictions/transform/LayerNorm", NORM),
     ("heads.masked_lm.bias", "predictions.bias", "cls/predictions/output_bias", PLAIN),
     ("heads.sentence_order.classifier", "sop_classifier.classifier", "cls/seq_relationship/", OUTPUT),
-    ("heads.classify.classifier", "classifier", "", OUTPUT),
+    ("heads.qa.outputs", "qa_outputs", "cls/squad/", OUTPUT),
+    ("heads.{classifier}.classifier", "classifier", "", OUTPUT),
 )
 """Ours, Hugging Face's and TensorFlow's name of each module and its kind; [i] is a third of a fused tensor."""
 
+CLASSIFIERS = ("classify", "ner", "choice")
+"""Heads whose tensors have the same names outside, so that a folder's class must tell which one is meant."""
 
-KINDS = {ours: kind for ours, _, _, kind in _MODULES} | {"albert.encoder.relative": TABLE}
+
+KINDS = (
+    {ours: kind for ours, _, _, kind in _MODULES}
+    | {f"heads.{name}.classifier": OUTPUT for name in CLASSIFIERS}
+    | {"albert.encoder.relative": TABLE}
+)
 """The kind of each of our modules that other programs' encoders can have."""
 
 
@@ -95,8 +103,11 @@ class Name(NamedTuple):
     """TensorFlow stores a linear map's matrix the other way round."""
 
 
-def tensor_names(config: AlbertConfig) -> Iterator[Name]:
-    """Yield every tensor that a post-norm model with whole groups can have, all heads included."""
+def tensor_names(config: AlbertConfig, classifier: str = "classify") -> Iterator[Name]:
+    """Yield every tensor that a post-norm model with whole groups can have, all heads included.
+
+    Of the heads in CLASSIFIERS a model has at most one: `classifier`.
+    """
     blocks = (config.num_hidden_groups or 0) * config.inner_group_num
     for ours, hugging_face, tensorflow, kind in _MODULES:
         ours, _, third = ours.partition("[")
@@ -104,7 +115,7 @@ def tensor_names(config: AlbertConfig) -> Iterator[Name]:
             group, inner = divmod(block, config.inner_group_num)
             for torch_end, tensorflow_end in _SUFFIXES[kind]:
                 yield Name(
-                    ours=ours.format(block=block) + torch_end,
+                    ours=ours.format(block=block, classifier=classifier) + torch_end,
                     hugging_face=hugging_face.format(group=group, inner=inner) + torch_end,
                     tensorflow=tensorflow.format(group=group, inner=inner) + tensorflow_end,
                     third=int(third[0]) if third else None,
@@ -116,7 +127,7 @@ def to_outside(state: Mapping[str, Tensor], config: AlbertConfig, side: Side) ->
     """Rename (and split, and turn) our tensors to the other side's; all of ours must be in the table."""
     result = {}
     known = set()
-    for name in tensor_names(config):
+    for name in tensor_names(config, classifier_of(state)):
         if name.ours not in state:
             continue
         known.add(name.ours)
@@ -128,9 +139,11 @@ def to_outside(state: Mapping[str, Tensor], config: AlbertConfig, side: Side) ->
     return result
 
 
-def from_outside(tensors: Mapping[str, Tensor], config: AlbertConfig, side: Side) -> dict[str, Tensor]:
+def from_outside(
+    tensors: Mapping[str, Tensor], config: AlbertConfig, side: Side, classifier: str = "classify"
+) -> dict[str, Tensor]:
     """Rename (and fuse, and turn) the other side's tensors to ours; what the table does not know is left out."""
-    names = tensor_names(config)
+    names = tensor_names(config, classifier)
     return gather(tensors, (Row(name.ours, getattr(name, side), name.third, _turned(name, side)) for name in names))
 
 
@@ -149,7 +162,13 @@ def gather(tensors: Mapping[str, Tensor], rows: Iterable[Row]) -> dict[str, Tens
 def missing_outside(ours: Iterable[str], config: AlbertConfig, side: Side) -> list[str]:
     """The other side's names of the tensors that make up `ours`."""
     wanted = set(ours)
-    return [getattr(name, side) for name in tensor_names(config) if name.ours in wanted]
+    return [getattr(name, side) for name in tensor_names(config, classifier_of(wanted)) if name.ours in wanted]
+
+
+def classifier_of(ours: Iterable[str]) -> str:
+    """Which of the heads in CLASSIFIERS is among tensors of ours; the first one where none is."""
+    names = list(ours)
+    return next((head for head in CLASSIFIERS if any(n.startswith(f"heads.{head}.") for n in names)), CLASSIFIERS[0])
 
 
 def _turned(name: Name, side: Side) -> bool:

@@ -31,11 +31,15 @@ class AlbertOutput:
     loss: Tensor | None = None
     """(): where labels were given"""
     logits: Tensor | None = None
-    """(B, L, V) of a masked language model, (B, C) of a classifier"""
+    """(B, L, V) of a masked language model, (B, C) of a classifier, (B, L, C) of one of tokens, (B, N) of N choices"""
     prediction_logits: Tensor | None = None
     """(B, L, V), AlbertForPreTraining"""
     sop_logits: Tensor | None = None
     """(B, 2), AlbertForPreTraining; class 0 = original order"""
+    start_logits: Tensor | None = None
+    """(B, L), AlbertForQuestionAnswering: the first token of the answer"""
+    end_logits: Tensor | None = None
+    """(B, L), AlbertForQuestionAnswering: its last token"""
     hidden_states: tuple[Tensor, ...] | None = None
     """(B, L, H) each: the projected embedding and every layer's output"""
     attentions: tuple[Tensor, ...] | None = None
@@ -174,6 +178,72 @@ class AlbertForSequenceClassification(AlbertModel):
         output.logits = logits
         if labels is not None:
             output.loss = _classification_loss(self.config, logits.float(), labels)
+        return output
+
+
+class AlbertForTokenClassification(AlbertModel):
+    """A classifier of tokens."""
+
+    heads = ("ner",)
+
+    def forward(self, *args: Any, labels: Tensor | None = None, **kwargs: Any) -> AlbertOutput:
+        """As AlbertModel; labels (B, L) classes, -100 where there is nothing to find."""
+        output = super().forward(*args, **kwargs)
+        output.logits = self.model.heads["ner"](output.last_hidden_state)  # (B, L, C)
+        if labels is not None:
+            output.loss = F.cross_entropy(output.logits.flatten(0, 1).float(), labels.flatten())
+        return output
+
+
+class AlbertForQuestionAnswering(AlbertModel):
+    """Where in a context the answer to a question stands."""
+
+    heads = ("qa",)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *args: Any,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **kwargs: Any,
+    ) -> AlbertOutput:
+        """As AlbertModel; the positions (B,) are those of the answer's first and last token, others are ignored."""
+        output = super().forward(input_ids, attention_mask, *args, **kwargs)
+        logits: Tensor = self.model.heads["qa"](output.last_hidden_state).float()  # (B, L, 2)
+        if attention_mask is not None:  # no answer begins or ends in padding
+            logits = logits.masked_fill(~attention_mask.bool()[..., None], torch.finfo(logits.dtype).min)
+        output.start_logits, output.end_logits = start, end = logits.unbind(-1)
+        if start_positions is not None and end_positions is not None:
+            length = logits.shape[1]
+            first, last = (places.clamp(0, length) for places in (start_positions, end_positions))
+            output.loss = F.cross_entropy(start, first, ignore_index=length) / 2
+            output.loss = output.loss + F.cross_entropy(end, last, ignore_index=length) / 2
+        return output
+
+
+class AlbertForMultipleChoice(AlbertModel):
+    """Which of several choices fits."""
+
+    heads = ("choice",)
+
+    def forward(  # type: ignore[override]  # three dimensions, so that word vectors cannot stand in for ids
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: Any,
+    ) -> AlbertOutput:
+        """As AlbertModel with tensors (B, N, L) for N choices; its other outputs have B x N rows. labels (B,)."""
+        rows, choices = input_ids.shape[:2]
+        mask, segments = (None if x is None else x.flatten(0, 1) for x in (attention_mask, token_type_ids))
+        output = super().forward(input_ids.flatten(0, 1), mask, segments, **kwargs)
+        logits: Tensor = self.model.heads["choice"](output.pooler_output)  # (B N, 1)
+        output.logits = logits.view(rows, choices)
+        if labels is not None:
+            output.loss = F.cross_entropy(output.logits.float(), labels)
         return output
 
 

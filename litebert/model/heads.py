@@ -1,4 +1,4 @@
-"""Heads and the one table of tasks: a new task is a head here and a line in TASKS.
+"""Heads and the one table of them: a new one is a module here and a line in TASKS.
 
 Dimensions: M chosen tokens, S sequences, H hidden, E embedding, V vocabulary, C labels.
 """
@@ -61,6 +61,44 @@ class SequenceClassificationHead(nn.Module):
         return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
 
 
+class TokenClassificationHead(nn.Module):
+    """Labels of tokens: (T, H) -> (T, C)."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(T, H) -> (T, C) logits."""
+        return self.classifier(self.dropout(hidden))  # type: ignore[no-any-return]
+
+
+class SpanHead(nn.Module):
+    """Where an answer begins and ends: (T, H) -> (T, 2), softmaxes over the tokens of a sequence apart."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.outputs = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(T, H) -> (T, 2) logits of the first and the last token. As in the original there is no dropout here."""
+        return self.outputs(hidden)  # type: ignore[no-any-return]
+
+
+class ChoiceHead(nn.Module):
+    """How well one of several choices fits: (S, H) pooled -> (S, 1), a softmax over the choices of a row."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(S, H) -> (S, 1) logits."""
+        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+
+
 class TaskSpec(NamedTuple):
     """What a head needs, and what it is called elsewhere."""
 
@@ -83,7 +121,11 @@ TASKS: dict[str, TaskSpec] = {
         "pooled",
         "single_label_classification",
     ),
+    "ner": TaskSpec("AlbertForTokenClassification", lambda c, _: TokenClassificationHead(c), "tokens"),
+    "qa": TaskSpec("AlbertForQuestionAnswering", lambda c, _: SpanHead(c), "tokens"),
+    "choice": TaskSpec("AlbertForMultipleChoice", lambda c, _: ChoiceHead(c), "pooled"),
 }
+"""`classify` is the head of single labels, sets of labels and numbers alike, as in transformers."""
 
 
 class AlbertWithHeads(nn.Module):
@@ -101,6 +143,12 @@ class AlbertWithHeads(nn.Module):
     def encode(self, packed: Packed, *, attention: str = "padded") -> Tensor:
         """Encode a packed batch -> (T, H)."""
         return self.albert(packed, attention=attention)  # type: ignore[no-any-return]
+
+    def logits(self, head: str, packed: Packed) -> Tensor:
+        """What a head says of a packed batch: (S, C) of its sequences, or (T, C) of its tokens."""
+        hidden = self.encode(packed)  # (T, H)
+        read = self.pooled(hidden, packed) if TASKS[head].reads == "pooled" else hidden
+        return self.heads[head](read)  # type: ignore[no-any-return]
 
     def pooled(self, hidden: Tensor, packed: Packed) -> Tensor:
         """The pooler's vector of every sequence: (T, H) -> (S, H)."""

@@ -8,24 +8,24 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from litebert import config
 from litebert.console import log
-from litebert.data.examples import Examples, Ints, SequenceBatch, encode_rows
-from litebert.data.labelled import Columns, LabelledRows, label_ids, label_set, read_labelled
+from litebert.data.examples import Items, SequenceBatch
+from litebert.data.labelled import Columns, Labelled
 from litebert.errors import ConfigError
-from litebert.evaluate.evaluate import ClassifyEvaluator, head_logits, model_tokenizer, to_packed
-from litebert.evaluate.metrics import ClassifyMetric
+from litebert.evaluate.evaluate import head_outputs, model_tokenizer, to_packed
+from litebert.evaluate.metrics import Metrics
 from litebert.files import new_folder, require_empty
 from litebert.interop.huggingface import SavedModel, read_config, read_model, save_model
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import AlbertWithHeads, build_model
+from litebert.tasks.table import AnyTask, task_named
+from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
 from litebert.text.tokenizer import Tokenizer
 from litebert.train.fit import Fit, State, Steps, Watch, fit, load_state, subset
 from litebert.train.loop import Precision, autocast, choose_device
@@ -41,9 +41,6 @@ base on)."""
 
 FEW_STEPS, MOST_EPOCHS, EPOCHS = 300, 20, 3
 """Three epochs of a few hundred rows are a few dozen steps, too few to learn anything (Zhang et al. 2021)."""
-
-IMBALANCE = 4
-"""A note is due where the most frequent label has this many times the rows of the rarest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +66,15 @@ class FinetuneSettings:
     """Start from random weights of the same shape: what the training rows alone can teach."""
     pooling: Literal["first", "mean"] | None = None
     """What stands for a text: the vector of [CLS], or the mean of all its tokens; None: as the model has it."""
-    metric: ClassifyMetric = "accuracy"
-    """What the best checkpoint is chosen by."""
+    metric: str | None = None
+    """What the best checkpoint is chosen by; None: the task's own."""
+    class_weights: Weighting = "auto"
+    """What a row of a rare label counts: `none`, the same as any; `inverse`, that every label counts the same in sum;
+    `sqrt`, the root of that; `auto`: sqrt where the commonest label has four times the rows of the rarest."""
+    patience: int = 5
+    """End after this many looks at the dev set without a better one; 0: go on to the last epoch."""
+    stride: int | None = None
+    """Tokens from one window of a context to the next (qa); None: three quarters of a window."""
     evaluate_every: float | None = None
     """Epochs between looks at the dev set; None: 1, or more where there are more than ten epochs."""
     optimizer: Literal["adamw", "lamb", "muon"] = "adamw"
@@ -90,7 +94,9 @@ class FinetuneSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value}: expected 1 or more")
-        for name in ("weight_decay", "clip"):
+        if self.stride is not None and self.stride < 1:
+            raise ConfigError(f"stride = {self.stride}: expected 1 token or more")
+        for name in ("weight_decay", "clip", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name):g}: expected 0 or more")
         if not 0 <= self.warmup <= 1:
@@ -111,7 +117,8 @@ class FinetuneSettings:
         )
 
 
-def finetune_classify(
+def finetune(
+    task: str,
     *,
     model: Path | str,
     train: Path | str,
@@ -120,55 +127,79 @@ def finetune_classify(
     columns: Columns | None = None,
     settings: FinetuneSettings | None = None,
 ) -> FinetuneReport:
-    """Teach a model to label texts or pairs of texts, and write it to `out`.
+    """Teach a model one of the tasks of `litebert.tasks` from labelled rows, and write it to `out`.
 
-    Labels are those of the training rows, sorted. Raises OutputError where `out` is not empty or cannot be
-    written, ModelFolderError and TokenizerError for a folder that is no model, InputError for rows that
-    cannot be used.
+    Raises ConfigError for an unknown task or metric, OutputError where `out` is not empty or cannot be written,
+    ModelFolderError and TokenizerError for a folder that is no model, InputError for rows that cannot be used.
     """
+    job_task = task_named(task)
     settings, out = settings or FinetuneSettings(), Path(out)
     require_empty(out)
     shape = read_config(model)
     tokenizer = model_tokenizer(Path(model))
-    length = _length(settings, shape)
-    train_set, labels = _train_set(train, columns or Columns(), tokenizer, length, settings.metric)
-    dev_set = _dev_set(dev, train_set.rows.columns, labels, tokenizer, length)
-    _note_overlap(train_set.rows, dev_set.rows)
-    job = _Job(Path(model), shape, settings, labels, train_set, dev_set, choose_device(settings.device))
+    windowing = Windowing(_length(settings, shape), settings.stride)
+    train_rows = job_task.read(train, columns or Columns())
+    labels = job_task.labels(train_rows)
+    # The dev file has the columns of the training file, or at least columns of the usual names.
+    dev_rows = job_task.read(dev, Columns(), train_rows.columns)
+    train_set, dev_set = (_encode(job_task, rows, labels, tokenizer, windowing) for rows in (train_rows, dev_rows))
+    primary = settings.metric or job_task.primary(train_set.gold, labels)
+    _check_metric(job_task, primary, labels)
+    job = _Job(
+        task=job_task,
+        folder=Path(model),
+        shape=shape,
+        settings=settings,
+        labels=labels,
+        primary=primary,
+        train=train_set,
+        dev=dev_set,
+        lesson=job_task.lesson(train_set.encoded, train_set.gold, labels, settings.class_weights),
+        device=choose_device(settings.device),
+    )
     job.announce()
     with new_folder(out) as folder:
         record = folder / "training"
         record.mkdir()
-        inputs = {"task": "classify", "model": str(model), "train": str(train), "dev": str(dev)}
-        resolved = config.dump(inputs | {"columns": train_set.rows.columns._asdict()} | job.resolved())
+        inputs = {"task": task, "model": str(model), "train": str(train), "dev": str(dev)}
+        resolved = config.dump(inputs | {"columns": train_rows.columns._asdict()} | job.resolved())
         (record / "config.toml").write_text(resolved, encoding="utf-8")
         seeds = range(settings.seed, settings.seed + settings.seeds)
-        results, best, state = run_seeds(job.fit, seeds, job.rate, settings.metric, record / "metrics.jsonl")
+        shown = (primary, *job_task.shown)
+        results, best, state = run_seeds(job.fit, seeds, job.rate, shown, record / "metrics.jsonl")
         report = FinetuneReport(
+            task=task,
             model=out,
             labels=labels,
-            columns=train_set.rows.columns,
-            train_rows=len(subset(len(train_set.rows), settings.train_rows, settings.seed)),
-            dev_rows=len(dev_set.rows),
-            primary_metric=settings.metric,
-            majority=float((dev_set.gold == np.bincount(train_set.gold).argmax()).mean()),
+            columns=train_rows.columns,
+            train_rows=len(subset(len(train_rows), settings.train_rows, settings.seed)),
+            dev_rows=len(dev_rows),
+            primary_metric=primary,
+            majority=job_task.majority(train_set.gold, dev_set.gold),
             results=tuple(results),
             best=best,
         )
         (record / "report.json").write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        saved = _write_model(folder, job, results[best], state, tokenizer, length)
+        saved = _write_model(folder, job, results[best], state, tokenizer)
     say_result(report, saved.opens_in_transformers)
     return report
 
 
-def _write_model(
-    folder: Path, job: "_Job", result: SeedResult, state: State, tokenizer: Tokenizer, length: int
-) -> SavedModel:
+def _write_model(folder: Path, job: "_Job", result: SeedResult, state: State, tokenizer: Tokenizer) -> SavedModel:
     """Write the files of the model beside its record; `extra` is what the predictor has to know of the training."""
     model = job.fresh_model(result.seed)
     load_state(model, state)
-    columns = job.train.rows.columns._asdict()
-    extra = {"task": "classify", "columns": columns, "length": length, "dev": plain(result.metrics)}
+    job.lesson.finish(model.heads[job.task.head])
+    extra = {
+        "task": job.task.name,
+        "columns": job.train.rows.columns._asdict(),
+        "length": _length(job.settings, job.shape),
+        "dev": plain(result.metrics),
+    }
+    if job.settings.stride is not None:
+        extra["stride"] = job.settings.stride
+    if decision := job.task.decide(job.train.gold, result.metrics):
+        extra["decision"] = decision
     # By way of a folder of its own: what happens to one that exists already is the writer's business.
     saved = save_model(model, folder / "saved", tokenizer, extra)
     for file in sorted((folder / "saved").iterdir()):
@@ -177,63 +208,32 @@ def _write_model(
     return saved
 
 
-@dataclass(frozen=True)
-class _Set:
+class _Set(NamedTuple):
     """Labelled rows, ready for the model."""
 
-    rows: LabelledRows
-    examples: Examples
-    gold: Ints
-    """(R,): class of each row."""
+    rows: Labelled[Any, Any]
+    encoded: Encoded
+    gold: Any
 
 
-def _train_set(
-    path: Path | str, columns: Columns, tokenizer: Tokenizer, length: int, metric: str
-) -> tuple[_Set, tuple[str, ...]]:
-    rows = read_labelled(path, columns)
-    labels = label_set(rows)
-    if metric == "f1" and len(labels) != 2:
-        raise ConfigError(f"metric = 'f1' is for two labels, {path} has {len(labels)}; use macro_f1")
-    made = _Set(rows, encode_rows(tokenizer, rows.texts, rows.pairs, length), np.array(label_ids(rows, labels)))
-    _describe(made, labels, length, "training", "each window is trained with the row's label")
-    return made, labels
+def _encode(
+    task: AnyTask, rows: Labelled[Any, Any], labels: tuple[str, ...], tokenizer: Tokenizer, windowing: Windowing
+) -> _Set:
+    encoded = task.encode(rows.inputs, tokenizer, windowing)
+    return _Set(rows, encoded, task.gold(rows, encoded, labels))
 
 
-def _dev_set(path: Path | str, columns: Columns, labels: tuple[str, ...], tokenizer: Tokenizer, length: int) -> _Set:
-    # The dev file has the columns of the training file, or at least columns of the usual names.
-    rows = read_labelled(path, Columns(), columns)
-    made = _Set(rows, encode_rows(tokenizer, rows.texts, rows.pairs, length), np.array(label_ids(rows, labels)))
-    _describe(made, labels, length, "dev", "the answers of its windows are averaged")
-    return made
-
-
-def _describe(data: _Set, labels: tuple[str, ...], length: int, what: str, treatment: str) -> None:
-    """Say what was read, and what is unusual about it."""
-    rows, columns = data.rows, data.rows.columns
-    counts = [(label, int((data.gold == i).sum())) for i, label in enumerate(labels)]
-    shown = ", ".join(f"{label!r} {count / len(rows):.0%}" for label, count in counts[:8])
-    pair = f" and {columns.text_pair!r}" if columns.text_pair else ""
-    log(
-        f"{rows.source}: {len(rows):,} {what} rows; text in {columns.text!r}{pair}, {len(labels)} labels in "
-        f"{columns.label!r}: {shown}{', …' if len(counts) > 8 else ''}"
-    )
-    if rows.empty:
-        log(f"note: {rows.empty:,} {what} rows have an empty text; they are used as they are")
-    if long := data.examples.long_rows:
-        log(f"note: {long:,} {what} rows are longer than {length} tokens; {treatment}")
-    most, least = max(counts, key=lambda c: c[1]), min(counts, key=lambda c: c[1])
-    if what == "training" and most[1] >= IMBALANCE * max(least[1], 1):
-        log(
-            f"note: the labels are imbalanced ({most[0]!r} {most[1]:,} rows, {least[0]!r} {least[1]:,}): "
-            "accuracy says "
-            f"little, {most[1] / len(rows):.0%} is had by always answering {most[0]!r}; see macro_f1 (--set "
-            "metric=macro_f1)"
+def _check_metric(task: AnyTask, metric: str, labels: tuple[str, ...]) -> None:
+    possible = task.possible_metrics(labels)
+    if metric not in possible:
+        raise ConfigError(
+            f"metric = {metric!r}: {task.name} with {len(labels)} label(s) has {', '.join(possible)}; use one of these"
         )
 
 
-def _note_overlap(train: LabelledRows, dev: LabelledRows) -> None:
-    seen = set(zip(train.texts, train.pairs, strict=True))
-    same = sum(row in seen for row in zip(dev.texts, dev.pairs, strict=True))
+def _note_overlap(train: Labelled[Any, Any], dev: Labelled[Any, Any]) -> None:
+    seen = set(train.inputs)
+    same = sum(given in seen for given in dev.inputs)
     if same:
         log(f"note: {same:,} of {len(dev):,} dev rows are training rows too; results on them say little")
 
@@ -260,16 +260,19 @@ def plan_steps(sequences: int, settings: FinetuneSettings) -> Steps:
     return Steps(max(1, round(epochs * per_epoch)), per_epoch, max(1, round(every * per_epoch)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Job:
     """Everything that the fine-tunings of all seeds share."""
 
+    task: AnyTask
     folder: Path
     shape: AlbertConfig
     settings: FinetuneSettings
     labels: tuple[str, ...]
+    primary: str
     train: _Set
     dev: _Set
+    lesson: Lesson
     device: torch.device
 
     @property
@@ -277,12 +280,24 @@ class _Job:
         return self.settings.learning_rate or default_rate(self.shape.hidden_size)
 
     def announce(self) -> None:
-        """Say how it is going to be done."""
+        """Say what was read, what is unusual about it, and how it is going to be done."""
+        length, task = _length(self.settings, self.shape), self.task
+        for data, what in ((self.train, "training"), (self.dev, "dev")):
+            columns = [repr(name) for name in data.rows.columns if name is not None]
+            log(
+                f"{data.rows.source}: {len(data.rows):,} {what} rows of {', '.join(columns)}; "
+                + task.describe(data.gold, self.labels)
+            )
+            for note in (*data.rows.notes, *task.window_notes(data.encoded.long_rows, data.encoded.cut, length)):
+                log(f"note: {what}: {note}")
+        for note in self.lesson.notes:
+            log(f"note: {note}")
+        _note_overlap(self.train.rows, self.dev.rows)
         steps = self._steps()
         log(
-            f"fine-tuning: learning rate {self.rate:g} (width {self.shape.hidden_size}), "
-            f"{steps.total / steps.per_epoch:g} epochs of {steps.per_epoch:,} steps"
-            + (", from random weights" if self.settings.from_scratch else "")
+            f"fine-tuning {task.name}: learning rate {self.rate:g} (width {self.shape.hidden_size}), "
+            f"{steps.total / steps.per_epoch:g} epochs of {steps.per_epoch:,} steps; the best checkpoint by "
+            f"{self.primary}" + (", from random weights" if self.settings.from_scratch else "")
         )
 
     def resolved(self) -> dict[str, Any]:
@@ -293,54 +308,58 @@ class _Job:
             "evaluate_every": steps.evaluate_every / steps.per_epoch,
             "learning_rate": self.rate,
             "length": _length(self.settings, self.shape),
+            "metric": self.primary,
         }
 
     def fit(self, seed: int, rate: float, watch: Watch) -> Fit:
         """Fine-tune once."""
-        settings = self.settings
-        examples, gold = self._chosen(seed)
-        target = torch.from_numpy(gold)
+        settings, task = self.settings, self.task
+        items = self._chosen(seed)
 
         def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
             with autocast(settings.precision, self.device):
-                logits = head_logits(model, to_packed(batch, self.device))  # (S, C)
-            right = target[examples.rows[batch.sequences]].to(self.device)  # (S,)
-            return F.cross_entropy(logits.float(), right, reduction="sum")
+                logits = model.logits(task.head, to_packed(batch, self.device))  # (S, C) or (T, C)
+            return self.lesson.loss(logits.float(), batch)
 
         return fit(
             self.fresh_model(seed).to(self.device),
-            examples,
+            items,
             loss,
-            ClassifyEvaluator(examples=self.dev.examples, gold=self.dev.gold, primary_metric=settings.metric),
-            steps=plan_steps(len(examples), settings),
+            self._judge,
+            steps=plan_steps(len(items), settings),
             optimizer=settings.optimizer_settings(rate),
             schedule=ScheduleSettings(name="linear", warmup=settings.warmup),
             batch_size=settings.batch_size,
             max_tokens=settings.max_tokens,
-            primary_metric=settings.metric,
+            primary_metric=self.primary,
             seed=seed,
-            varied=len(set(self.dev.gold.tolist())) > 1,
+            collapsed=task.collapsed if task.varied(self.dev.gold) else lambda _: False,
+            patience=settings.patience,
             watch=watch,
         )
 
-    def _chosen(self, seed: int) -> tuple[Examples, Ints]:
+    def _judge(self, model: AlbertWithHeads) -> Metrics:
+        """The dev set's metrics. What is decided by them (a threshold) is not known yet."""
+        outputs = self.lesson.outputs(head_outputs(model, self.task.head, self.dev.encoded.examples))
+        return self.task.judge(self.dev.encoded, self.dev.gold, outputs, self.labels, {})
+
+    def _chosen(self, seed: int) -> Items:
         rows = subset(len(self.train.rows), self.settings.train_rows, seed)
-        if len(rows) == len(self.train.rows):
-            return self.train.examples, self.train.gold
-        return self.train.examples.select(rows), self.train.gold[rows]
+        return self.lesson.items if len(rows) == len(self.train.rows) else self.lesson.items.of_rows(rows)
 
     def _steps(self) -> Steps:
-        return plan_steps(len(self._chosen(self.settings.seed)[0]), self.settings)
+        return plan_steps(len(self._chosen(self.settings.seed)), self.settings)
 
     def fresh_model(self, seed: int) -> AlbertWithHeads:
         """The model before step 1: a function of the seed."""
         generator = torch.Generator().manual_seed(seed)
         overrides: dict[str, Any] = {
             "labels": list(self.labels),
-            "problem_type": "single_label_classification",
+            "problem_type": self.task.problem_type,
             "pooling": self.settings.pooling or self.shape.pooling,
         }
+        heads = (self.task.head,)
         if self.settings.from_scratch:
             shape = AlbertConfig.from_dict(self.shape.to_dict() | overrides)
-            return build_model(shape, ("classify",), generator=generator)
-        return read_model(self.folder, ("classify",), overrides=overrides, generator=generator).model
+            return build_model(shape, heads, generator=generator)
+        return read_model(self.folder, heads, overrides=overrides, generator=generator).model

@@ -15,18 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from litebert.data.examples import Examples, Ints, SequenceBatch
+from litebert.data.examples import Ints, Items, SequenceBatch
 from litebert.model.heads import AlbertWithHeads
 from litebert.train.loop import Metrics
 from litebert.train.optimizers import Combined, OptimizerSettings, build_optimizer
 from litebert.train.schedules import ScheduleSettings, rate_factor
 
 Loss = Callable[[AlbertWithHeads, SequenceBatch], Tensor]
-"""The sum of the losses of a batch's sequences."""
+"""The loss of each of a batch's items, in their order: (G,)."""
 State = dict[str, Tensor]
 
 PATIENCE = 1000
 """A fit that still gives one answer for all dev rows after half of its steps, and this many, is ended there."""
+
+STUCK = 0.995
+"""Where the training loss never comes below this share of what it was at first, nothing is learnt."""
 
 ORDER, SUBSET = 3, 4
 """Domains of random numbers, beside the seed."""
@@ -65,12 +68,20 @@ class Fit:
     state: State = field(default_factory=dict)
     """Parameters at the best evaluation."""
     problem: str = ""
-    """Why the fit is no good: it diverged, or answers the same for every row; empty where all is well."""
+    """Why the fit is no good: it diverged, learns nothing, or answers the same for every row; empty where all is
+    well."""
+    stopped: str = ""
+    """Why the fit ended before its last step; empty where it did not."""
 
     @property
     def score(self) -> tuple[float, float]:
         """What to compare fits by: the best primary metric, then the lower dev loss."""
         return _score(self.best, self.primary_metric)
+
+    @property
+    def looks_since_best(self) -> int:
+        """Evaluations after the best one."""
+        return 0 if self.best is None else len(self.evaluations) - 1 - self.evaluations.index(self.best)
 
     def add(self, evaluation: Evaluation, model: nn.Module) -> None:
         """Take note of an evaluation, and of the parameters if it is the best so far."""
@@ -98,7 +109,7 @@ class Watch:
 
 def fit(
     model: AlbertWithHeads,
-    examples: Examples,
+    items: Items,
     loss: Loss,
     evaluate: Callable[[AlbertWithHeads], Metrics],
     *,
@@ -109,13 +120,14 @@ def fit(
     max_tokens: int,
     primary_metric: str,
     seed: int,
-    varied: bool,
+    collapsed: Callable[[Metrics], bool],
+    patience: int,
     watch: Watch,
 ) -> Fit:
     """Train `model` in place; the returned state is that of the best evaluation.
 
-    varied: the dev set has rows of more than one label, so that one answer for all of them is a collapse. The fit
-    ends early when it diverges, or when a collapse lasts too long.
+    collapsed: whether metrics are those of one answer for all dev rows. The fit ends early when it diverges, when a
+    collapse lasts too long, and after `patience` evaluations without a better one (0: never).
     """
     made = build_optimizer(model, optimizer)
     result = Fit(rate=optimizer.learning_rate, primary_metric=primary_metric)
@@ -124,9 +136,9 @@ def fit(
     device = next(model.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for step, index in enumerate(step_indices(len(examples), batch_size, seed, steps.total)):
+        for step, index in enumerate(step_indices(len(items), batch_size, seed, steps.total)):
             made.set_factor(rate_factor(schedule, step, steps.total))
-            value = take_step(model, made, examples, index, loss, max_tokens, optimizer.clip)
+            value = take_step(model, made, items, index, loss, max_tokens, optimizer.clip)
             since.append(value)
             watch.step(step + 1, steps.total, value)
             if not math.isfinite(value):
@@ -137,33 +149,43 @@ def fit(
                 since.clear()
                 result.add(evaluation, model)
                 watch.evaluation(evaluation)
-                finished = step + 1 == steps.total or (2 * (step + 1) >= steps.total and step + 1 >= PATIENCE)
-                if varied and finished and is_constant(result):
-                    result.problem = f"the same answer for every dev row until step {step + 1}"
+                if ended(result, step + 1, steps, collapsed, patience):
                     return result
     return result
 
 
-def is_constant(result: Fit) -> bool:
-    """Whether every look at the dev set found one answer for all rows."""
-    return all(evaluation.metrics["predicted_labels"] == 1 for evaluation in result.evaluations)
+def ended(result: Fit, done: int, steps: Steps, collapsed: Callable[[Metrics], bool], patience: int) -> bool:
+    """Whether nothing more is to be had of a fit; says in it why."""
+    looks = result.evaluations
+    stale = patience > 0 and result.looks_since_best >= patience
+    finished = stale or done == steps.total
+    if (finished or (2 * done >= steps.total and done >= PATIENCE)) and all(collapsed(look.metrics) for look in looks):
+        result.problem = f"the same answer for every dev row until step {done}"
+    elif finished and len(looks) > 2 and min(look.loss for look in looks[1:]) > STUCK * looks[0].loss:
+        result.problem = f"the training loss stays at {looks[0].loss:.4g} until step {done}"
+    elif stale and done < steps.total:
+        result.stopped = f"no better result in {patience} looks at the dev set, until epoch {looks[-1].epoch:.3g}"
+    return bool(result.problem or result.stopped)
 
 
 def take_step(
     model: AlbertWithHeads,
     optimizer: Combined,
-    examples: Examples,
+    items: Items,
     index: Ints,
     loss: Loss,
     max_tokens: int,
     clip: float,
 ) -> float:
-    """One step on the sequences `index`; returns their mean loss. How they are divided into batches changes
+    """One step on the items `index`; returns their weighted mean loss. How they are divided into batches changes
     nothing."""
     model.train()
-    total = 0.0
-    for batch in examples.batches(index, max_tokens):
-        part = loss(model, batch) / len(index)
+    total, done = 0.0, 0
+    weights = torch.from_numpy(items.weights[index] / (items.weights[index].sum() or 1.0)).float()
+    for batch in items.batches(index, max_tokens):
+        losses = loss(model, batch)  # (G,)
+        part = (losses * weights[done : done + len(losses)].to(losses.device)).sum()
+        done += len(losses)
         part.backward()  # type: ignore[no-untyped-call]
         total += float(part.detach())
     nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
@@ -173,7 +195,7 @@ def take_step(
 
 
 def step_indices(count: int, batch_size: int, seed: int, total: int) -> Iterator[Ints]:
-    """The sequences of each step: every epoch is a new order of all of them; its last step may have fewer."""
+    """The items of each step: every epoch is a new order of all of them; its last step may have fewer."""
     for step in range(total):
         epoch, place = divmod(step, -(-count // batch_size))
         if place == 0:
@@ -182,7 +204,7 @@ def step_indices(count: int, batch_size: int, seed: int, total: int) -> Iterator
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Ints:
-    """A permutation of `count` sequences, a function of (seed, epoch)."""
+    """A permutation of `count` items, a function of (seed, epoch)."""
     return np.random.default_rng([seed, ORDER, epoch]).permutation(count)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,8 @@ class SeedResult:
     metrics: Metrics
     """Of the best checkpoint on the dev set."""
     seconds: float
+    stopped: str = ""
+    """Why the fit ended before its last step; empty where it did not."""
     problem: str = ""
     """What is wrong with the model, restarts included; empty where all is well."""
 
@@ -31,14 +34,15 @@ class SeedResult:
 class FinetuneReport:
     """What fine-tuning came to."""
 
+    task: str
     model: Path
     labels: tuple[str, ...]
     columns: Columns
     train_rows: int
     dev_rows: int
     primary_metric: str
-    majority: float
-    """Dev accuracy of always giving the label that is most frequent in training."""
+    majority: float | None
+    """Dev accuracy of always giving the answer that is most frequent in training; None where a task has none."""
     results: tuple[SeedResult, ...]
     best: int
     """Place of the kept model in `results`. It was chosen on the dev set: the mean is the honest figure."""
@@ -59,8 +63,8 @@ class FinetuneReport:
 class Reporter(Watch):
     """Shows progress, says each look at the dev set and writes it down."""
 
-    def __init__(self, seed: int, rate: float, primary: str, file: IO[str], advance: Advance) -> None:
-        self.seed, self.rate, self.primary, self.file, self.advance = seed, rate, primary, file, advance
+    def __init__(self, seed: int, rate: float, shown: Sequence[str], file: IO[str], advance: Advance) -> None:
+        self.seed, self.rate, self.shown, self.file, self.advance = seed, rate, shown, file, advance
 
     def step(self, done: int, total: int, loss: float) -> None:
         """Move the bar."""
@@ -69,8 +73,8 @@ class Reporter(Watch):
     def evaluation(self, evaluation: Evaluation) -> None:
         """Say and write the metrics."""
         metrics = evaluation.metrics
-        names = dict.fromkeys((self.primary, "accuracy", "macro_f1", "loss"))
-        shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
+        names = dict.fromkeys((*self.shown, "loss"))
+        shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         log(f"seed {self.seed}, epoch {evaluation.epoch:.3g}: training loss {evaluation.loss:.4f}; dev {shown}")
         line = {"seed": self.seed, "learning_rate": self.rate} | evaluation._asdict()
         print(json.dumps(plain(line)), file=self.file, flush=True)
@@ -80,10 +84,8 @@ def say_result(report: FinetuneReport, opens_elsewhere: bool) -> None:
     """Say what came out, beside what is had by always giving one label."""
     best = report.results[report.best]
     name = report.primary_metric
-    log(
-        f"best on the dev set: {name} {best.metrics[name]:.4f} (always the most frequent label: accuracy "
-        f"{report.majority:.4f})"
-    )
+    beside = "" if report.majority is None else f" (always the most frequent answer: accuracy {report.majority:.4f})"
+    log(f"best on the dev set: {name} {best.metrics[name]:.4f}{beside}")
     if len(report.results) > 1:
         mean, std, (low, high) = mean_and_interval(report.scores)
         log(

@@ -1,7 +1,7 @@
 """Several fine-tunings that differ in their seed, each with a second attempt if it goes wrong; the best is kept."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from litebert.console import log, progress
@@ -17,23 +17,27 @@ FitOnce = Callable[[int, float, Watch], Fit]
 
 
 def run_seeds(
-    fit_once: FitOnce, seeds: range, rate: float, primary_metric: str, metrics_file: Path
+    fit_once: FitOnce, seeds: range, rate: float, shown: Sequence[str], metrics_file: Path
 ) -> tuple[list[SeedResult], int, State]:
     """Fine-tune once a seed; returns all results, the place of the best and its parameters.
+
+    shown: the metrics that are said, the primary one first.
 
     Raises ConfigError where both attempts with a seed diverge.
     """
     results: list[SeedResult] = []
-    best, best_fit = 0, Fit(rate=rate, primary_metric=primary_metric)
+    best, best_fit = 0, Fit(rate=rate, primary_metric=shown[0])
     with metrics_file.open("w", encoding="utf-8") as file, progress("fine-tuning") as advance:
         for seed in seeds:
             begin = time.monotonic()
 
             def attempt(rate: float, seed: int = seed) -> Fit:
-                return fit_once(seed, rate, Reporter(seed, rate, primary_metric, file, advance))
+                return fit_once(seed, rate, Reporter(seed, rate, shown, file, advance))
 
             done, problem = _restarting(attempt, seed, rate)
             assert done.best is not None
+            if done.stopped:
+                log(f"seed {seed}: {done.stopped}; ended early, the best state is kept (--set patience=0: go on)")
             results.append(
                 SeedResult(
                     seed=seed,
@@ -41,6 +45,7 @@ def run_seeds(
                     epoch=done.best.epoch,
                     metrics=done.best.metrics,
                     seconds=time.monotonic() - begin,
+                    stopped=done.stopped,
                     problem=problem,
                 )
             )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litebert.data.examples import encode_rows, pair_windows, whole, windows, within_budget
+from litebert.data.examples import ExamplesBuilder, Items, encode_rows, pair_windows, whole, windows, within_budget
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from tests.labelled import ROWS
@@ -90,15 +90,40 @@ def test_long_texts_become_windows_and_lose_nothing(tokenizer: Tokenizer) -> Non
     assert [read[i] for i in range(len(ids))] == ids
 
 
-def test_rows_can_be_chosen(tokenizer: Tokenizer) -> None:
+def test_items_keep_what_belongs_together(tokenizer: Tokenizer) -> None:
     texts = [" ".join(TEXTS), *TEXTS]
-    pairs = [None, *TEXTS[:5], *[None] * (len(TEXTS) - 5)]
-    examples = encode_rows(tokenizer, texts, pairs, 40)
-    chosen = np.array([0, 3, 8])
-    part = examples.select(chosen)
-    again = encode_rows(tokenizer, [texts[i] for i in chosen], [pairs[i] for i in chosen], 40)
-    for name in ("tokens", "starts", "second", "rows", "windows"):
-        assert getattr(part, name).tolist() == getattr(again, name).tolist()
+    examples = encode_rows(tokenizer, texts, None, 40)
+    bounds = np.concatenate(([0], np.cumsum(examples.windows_per_row)))
+    number = np.arange(len(texts))
+    items = Items(
+        examples=examples, groups=np.stack((bounds[:-1], bounds[1:]), 1), weights=number.astype(float), rows=number
+    )
+    order = np.array([3, 0, 5, 1])
+    batches = list(items.batches(order, 60))
+    rows = [list(dict.fromkeys(examples.rows[batch.sequences].tolist())) for batch in batches]
+    assert [row for of_batch in rows for row in of_batch] == order.tolist(), "no row is divided"
+    assert len(batches) > 1
+    some = items.of_rows(np.array([0, 3, 8]))
+    assert (len(some), some.weights.tolist()) == (3, [0, 3, 8])
+    assert [examples.rows[batch.sequences[0]] for batch in some.batches(np.arange(3), 1)] == [0, 3, 8]
+
+
+def test_a_question_stands_whole_before_every_window(tokenizer: Tokenizer) -> None:
+    builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, 32)
+    question, context = list(range(100, 106)), list(range(200, 260))
+    assert builder.add_question(question, context, stride=10) == 0
+    assert builder.add_question(list(range(100, 150)), context, None) == 50 - 14, "half of the room"
+    assert builder.add_question(list(range(100, 120)), [7, 8], None) == 0, "there is room for all of it"
+    assert builder.add_question(question, [], 10) == 0
+    examples = builder.build()
+    seen = set[int]()
+    for i in np.flatnonzero(examples.rows == 0):
+        ids = examples.batch(np.array([i])).input_ids.tolist()
+        assert ids[1:7] == question
+        assert ids[8:-1] == context[examples.windows[i, 1] :][: len(ids) - 9]
+        seen |= set(ids[8:-1])
+    assert seen == set(context)
+    assert examples.windows[:4, 1].tolist() == [0, 10, 20, 30]
 
 
 def test_halves_of_surrogate_pairs_do_no_harm(tokenizer: Tokenizer) -> None:

@@ -11,10 +11,10 @@ from litebert.data.labelled import (
     label_name,
     label_set,
     merged,
-    read_labelled,
 )
 from litebert.data.rows import write_rows
 from litebert.errors import InputError
+from litebert.tasks.classify import Classify
 from tests.labelled import ROWS, write_csv, write_jsonl
 
 
@@ -70,16 +70,15 @@ def test_equal_labels_in_all_formats(tmp_path: Path) -> None:
     for name in ("a.csv", "a.tsv", "a.parquet"):
         write_rows(rows, tmp_path / name)
     for path in tmp_path.iterdir():
-        read = read_labelled(path, Columns())
-        assert read.labels == ["1", "0", "1"]
-        assert label_set(read) == ("0", "1")
+        read = Classify().read(path, Columns())
+        assert read.targets == ["1", "0", "1"]
+        assert Classify().labels(read) == ("0", "1")
         assert label_ids(read, ("0", "1")) == [1, 0, 1]
 
 
-def test_labels_are_sorted_numbers_by_size(tmp_path: Path) -> None:
+def test_labels_are_sorted_numbers_by_size() -> None:
     def labels(values: list[str]) -> tuple[str, ...]:
-        rows = [{"text": "t", "label": value} for value in values]
-        return label_set(read_labelled(write_csv(tmp_path / "a.csv", rows), Columns()))
+        return label_set(values, "f", "label")
 
     assert labels(["10", "9", "1", "10"]) == ("1", "9", "10")
     assert labels(["b", "10", "a", "9"]) == ("10", "9", "a", "b")
@@ -110,14 +109,13 @@ def test_a_list_is_no_label() -> None:
         ([f"id-{i}" for i in range(60)], "60 different labels in 60 rows.*--label COLUMN"),
     ],
 )
-def test_columns_that_hold_no_classes(tmp_path: Path, labels: list[str], message: str) -> None:
-    rows = [{"text": "t", "label": label} for label in labels]
+def test_columns_that_hold_no_classes(labels: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        label_set(read_labelled(write_csv(tmp_path / "a.csv", rows), Columns()))
+        label_set(labels, "f", "label")
 
 
 def test_a_label_unseen_in_training_is_named_with_its_row(tmp_path: Path) -> None:
-    rows = read_labelled(write_csv(tmp_path / "dev.csv", [*ROWS, {"text": "x", "label": "so-so"}]), Columns())
+    rows = Classify().read(write_csv(tmp_path / "dev.csv", [*ROWS, {"text": "x", "label": "so-so"}]), Columns())
     with pytest.raises(InputError, match=rf"dev\.csv, line {len(ROWS) + 2}: the label 'so-so' .*'bad', 'good'"):
         label_ids(rows, ("bad", "good"))
 
@@ -128,8 +126,9 @@ def test_texts_may_be_empty_and_are_counted(tmp_path: Path) -> None:
         {"text": None, "text_pair": None, "label": 0},
         {"text": 12, "text_pair": "", "label": 0},
     ]
-    read = read_labelled(write_jsonl(tmp_path / "a.jsonl", rows), Columns())
-    assert (read.texts, read.pairs, read.empty) == (["", "", "12"], ["b", None, None], 2)
+    read = Classify().read(write_jsonl(tmp_path / "a.jsonl", rows), Columns())
+    assert read.inputs == [("", "b"), ("", None), ("12", None)]
+    assert read.notes == ("2 rows have an empty text; they are used as they are",)
 
 
 @pytest.mark.parametrize(
@@ -143,14 +142,14 @@ def test_texts_may_be_empty_and_are_counted(tmp_path: Path) -> None:
 def test_ragged_rows(tmp_path: Path, row: dict[str, object], message: str) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", [{"text": "a", "label": 0}, row])
     with pytest.raises(InputError, match=message):
-        read_labelled(path, Columns())
+        Classify().read(path, Columns())
 
 
 def test_a_header_alone_is_no_data(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label\n")
     with pytest.raises(InputError, match="a header and no rows"):
-        read_labelled(path, Columns())
+        Classify().read(path, Columns())
 
 
 def test_results_join_their_rows() -> None:

@@ -10,7 +10,7 @@ import torch
 from litebert.data.examples import encode_rows
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ModelFolderError, TokenizerError
-from litebert.evaluate.evaluate import ClassifyEvaluator, classify_logits, model_tokenizer
+from litebert.evaluate.evaluate import head_outputs, model_tokenizer, window_means
 from litebert.interop.huggingface import load_model
 from litebert.model.packed import pack_lists
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
@@ -35,7 +35,7 @@ def test_logits_do_not_depend_on_the_batch(folder: Path, tokenizer: Tokenizer, m
     texts[4] = ""
     pairs = [*texts[7:], *[None] * 7]
     examples = encode_rows(tokenizer, texts, pairs, 48)
-    fast = classify_logits(model, examples, max_tokens=max_tokens)
+    fast = window_means(examples, head_outputs(model, "classify", examples, max_tokens=max_tokens))
     slow = np.zeros_like(fast)
     with torch.no_grad():
         for row in range(len(texts)):
@@ -49,11 +49,17 @@ def test_logits_do_not_depend_on_the_batch(folder: Path, tokenizer: Tokenizer, m
     assert np.ptp(slow[:, 0]) > 0.01, "a model that says the same of everything would prove nothing"
 
 
-def test_the_evaluator_gives_its_primary_metric(folder: Path, tokenizer: Tokenizer) -> None:
-    texts, gold = [row["text"] for row in ROWS], np.array([row["label"] == "good" for row in ROWS], dtype=np.int64)
-    evaluator = ClassifyEvaluator(examples=encode_rows(tokenizer, texts, None, 64), gold=gold)
-    metrics = evaluator(load_model(folder))
-    assert 0 <= metrics[evaluator.primary_metric] <= 1
+@pytest.mark.parametrize("max_tokens", [1, 100, 4096])
+def test_tokens_find_their_places(tokenizer: Tokenizer, tmp_path: Path, max_tokens: int) -> None:
+    model = load_model(small_model(tmp_path / "tagger", tokenizer, ("ner",), labels=("O", "B-X", "I-X"))).eval()
+    examples = encode_rows(tokenizer, [" ".join(row["text"] for row in ROWS[:4]), "", ROWS[5]["text"]], None, 24)
+    fast = head_outputs(model, "ner", examples, max_tokens=max_tokens)
+    assert fast.shape == (len(examples.tokens), 3)
+    with torch.no_grad():
+        for i in range(len(examples)):
+            batch = examples.batch(np.array([i]))
+            slow = model.logits("ner", pack_lists([batch.input_ids.tolist()]))
+            np.testing.assert_allclose(fast[examples.starts[i] : examples.starts[i + 1]], slow.numpy(), atol=2e-6)
 
 
 def test_the_tokenizer_must_be_there_and_be_the_models(folder: Path, prepared: Path, tmp_path: Path) -> None:

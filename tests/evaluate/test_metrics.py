@@ -8,8 +8,11 @@ import pytest
 from litebert.evaluate.metrics import (
     classification_metrics,
     confusion,
+    label_metrics,
     mean_and_interval,
+    multilabel_metrics,
     negative_log_likelihood,
+    regression_metrics,
 )
 
 
@@ -64,3 +67,70 @@ def test_interval_by_student() -> None:
     assert low == pytest.approx(2 * mean - high)
     assert mean_and_interval([0.5])[0] == 0.5
     assert math.isnan(mean_and_interval([0.5])[1])
+
+
+GLUE_CASES = [
+    ([0, 1, 1, 0, 1], [0, 1, 0, 0, 1]),
+    ([0, 1, 1, 0, 1], [1, 1, 1, 1, 1]),  # constant answers
+    ([0, 1, 1, 0, 1], [0, 0, 0, 0, 0]),
+    ([1, 1, 1], [1, 1, 1]),
+    ([0, 0, 0], [1, 1, 1]),
+    ([1], [0]),
+]
+
+
+@pytest.mark.parametrize(("gold", "predicted"), GLUE_CASES)
+def test_glues_classification_scores_are_sklearns(gold: list[int], predicted: list[int]) -> None:
+    """CoLA: Matthews; MRPC and QQP: accuracy and F1; SST-2, MNLI, QNLI, RTE, WNLI: accuracy."""
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+    metrics = label_metrics(np.array(gold), np.array(predicted), 2)
+    assert metrics["accuracy"] == accuracy_score(gold, predicted)
+    assert metrics["f1"] == f1_score(gold, predicted, zero_division=0.0)
+    if len({*gold, *predicted}) > 1:  # of a single class sklearn gives 0 and a warning
+        assert metrics["matthews"] == pytest.approx(matthews_corrcoef(gold, predicted))
+    assert metrics["macro_f1"] == pytest.approx(f1_score(gold, predicted, average="macro", zero_division=0.0))
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted"),
+    [
+        ([0.0, 1.5, 3.0, 5.0], [0.2, 1.0, 3.5, 4.0]),
+        ([0.0, 1.5, 3.0, 5.0], [4.0, 3.0, 2.0, 1.0]),
+        ([1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 1.0, 2.0]),  # ties
+        ([1.0, 2.0], [1e9, -1e9]),
+        ([0.0, 1e-9, 5.0], [0.0, 1e9, 1.0]),
+    ],
+)
+def test_stsb_scores_are_scipys(gold: list[float], predicted: list[float]) -> None:
+    from scipy.stats import pearsonr, spearmanr
+
+    metrics = regression_metrics(np.array(gold), np.array(predicted))
+    assert metrics["pearson"] == pytest.approx(pearsonr(gold, predicted)[0])
+    assert metrics["spearman"] == pytest.approx(spearmanr(gold, predicted)[0])
+    assert metrics["pearson_spearman"] == pytest.approx((metrics["pearson"] + metrics["spearman"]) / 2)
+    assert metrics["mse"] == pytest.approx(np.mean((np.array(gold) - predicted) ** 2))
+
+
+@pytest.mark.parametrize(("gold", "predicted"), [([1, 2, 3], [2, 2, 2]), ([2, 2], [1, 3]), ([1], [1])])
+def test_no_correlation_with_what_is_constant(gold: list[float], predicted: list[float]) -> None:
+    metrics = regression_metrics(np.array(gold, dtype=float), np.array(predicted, dtype=float))
+    assert metrics["pearson"] == metrics["spearman"] == 0
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_sets_of_labels_are_scored_as_sklearn_does() -> None:
+    from sklearn.metrics import f1_score
+
+    generator = np.random.default_rng(0)
+    gold, predicted = generator.random((2, 40, 5)) < 0.3
+    gold[:, 4] = predicted[:, 3] = False
+    gold[0] = predicted[0] = False
+    metrics = multilabel_metrics(gold, predicted)
+    for average in ("micro", "macro"):
+        expected = f1_score(gold, predicted, average=average, zero_division=0.0)
+        assert metrics[f"{average}_f1"] == pytest.approx(expected)
+    expected = f1_score(gold, predicted, average="samples", zero_division=1.0)
+    assert metrics["samples_f1"] == pytest.approx(expected), "two empty sets are the same"
+    assert metrics["exact"] == (gold == predicted).all(1).mean()
+    assert metrics["predicted_sets"] == len({tuple(row) for row in predicted.tolist()})

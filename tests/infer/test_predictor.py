@@ -15,11 +15,12 @@ from litebert.data.rows import read_rows, write_rows
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import InputError, ModelFolderError, OutputError, UserError
 from litebert.infer import predictor
-from litebert.infer.answers import Classification, Completion
+from litebert.infer.answers import Completion
 from litebert.infer.fill_mask import encode_masked
 from litebert.infer.predictor import evaluate_model, load, predict_file
 from litebert.interop.huggingface import load_model, save_model
 from litebert.model.packed import pack_lists
+from litebert.tasks.classify import Classification
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from tests.labelled import ROWS, small_model
 

@@ -12,8 +12,11 @@ from litebert.interop import configs
 from litebert.interop.huggingface import load_model, read_model, save_model
 from litebert.interop.padded import (
     AlbertForMaskedLM,
+    AlbertForMultipleChoice,
     AlbertForPreTraining,
+    AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
+    AlbertForTokenClassification,
     AlbertModel,
 )
 from litebert.model.config import AlbertConfig, preset
@@ -150,6 +153,61 @@ def test_other_heads(name: str, theirs: str, batch: dict[str, Tensor], tmp_path:
     assert (list(loaded.model.heads), loaded.model.config) == ([name], config)
     # Their masked language model has no pooler; ours says that it drew a new one.
     assert loaded.fresh == (("pooler",) if name == "masked_lm" else ())
+
+
+def targets(name: str, real: Tensor) -> dict[str, Tensor]:
+    """What each task's class calls its targets."""
+    generator = torch.Generator().manual_seed(1)
+    if name == "ner":
+        return {"labels": torch.randint(0, 3, real.shape, generator=generator).masked_fill(~real, -100)}
+    if name == "qa":
+        return {"start_positions": torch.tensor([1, 0, 2, 99]), "end_positions": torch.tensor([3, 0, 2, 5])}
+    return {"labels": torch.tensor([1, 0])}
+
+
+@pytest.mark.parametrize(
+    ("name", "ours_class"),
+    [("ner", AlbertForTokenClassification), ("qa", AlbertForQuestionAnswering), ("choice", AlbertForMultipleChoice)],
+)
+@pytest.mark.parametrize("fields", [{}, {"sharing": "groups=2"}], ids=str)
+def test_heads_of_tasks_there_and_back(
+    name: str, ours_class: Any, fields: dict[str, Any], batch: dict[str, Tensor], tmp_path: Path
+) -> None:
+    labels = ("start", "end") if name == "qa" else ("O", "B-X", "I-X")
+    ours = random_model(config_of(labels=labels, **fields), (name,))
+    saved = save_model(ours, tmp_path / "model")
+    model = open_theirs(ours_class.__name__, saved.folder)
+    real = batch["attention_mask"].bool()
+    if name == "qa":  # padding takes part in their softmax, not in ours: a batch without any
+        batch = {key: value[:, :2] for key, value in batch.items()}
+        real = real[:, :2]
+    if name == "choice":
+        batch = {key: value.unflatten(0, (2, 2)) for key, value in batch.items()}
+    with torch.no_grad():
+        found = ours_class.wrap(ours)(**batch, **targets(name, real))
+        expected = model(**batch, **targets(name, real))
+    assert_close(found.loss, expected.loss, atol=1e-5, rtol=1e-5)
+    if name == "qa":
+        assert_close(found.start_logits[real], expected.start_logits[real], atol=1e-5, rtol=1e-5)
+        assert_close(found.end_logits[real], expected.end_logits[real], atol=1e-5, rtol=1e-5)
+    else:
+        where = real if name == "ner" else ...
+        assert_close(found.logits[where], expected.logits[where], atol=1e-5, rtol=1e-5)
+    model.save_pretrained(tmp_path / "back")
+    loaded = read_model(tmp_path / "back")
+    assert list(loaded.model.heads) == [name]
+    assert loaded.model.config == ours.config
+    theirs, head = loaded.model.heads[name].state_dict(), ours.heads[name].state_dict()
+    assert all(torch.equal(theirs[key], head[key]) for key in head)
+
+
+def test_padding_takes_no_part_in_the_softmax_of_answers(batch: dict[str, Tensor]) -> None:
+    model = AlbertForQuestionAnswering(config_of()).eval()
+    places = {"start_positions": torch.tensor([1]), "end_positions": torch.tensor([1])}
+    row = {key: value[2:3] for key, value in batch.items()}
+    alone = {key: value[:, :4] for key, value in row.items()}
+    assert not row["attention_mask"][:, 4:].any()
+    assert_close(model(**row, **places).loss, model(**alone, **places).loss)
 
 
 def test_a_bare_encoder_of_theirs(batch: dict[str, Tensor], tmp_path: Path) -> None:

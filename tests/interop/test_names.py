@@ -8,11 +8,11 @@ from torch import Tensor
 
 from litebert.interop.configs import expressible, from_tensorflow
 from litebert.interop.huggingface import read_json
-from litebert.interop.names import Side, from_outside, missing_outside, tensor_names, to_outside
+from litebert.interop.names import CLASSIFIERS, Side, from_outside, missing_outside, tensor_names, to_outside
 from litebert.interop.tensorflow import read_index
 from tests.models import config_of, random_model
 
-EVERYTHING = ("masked_lm", "sentence_order", "classify")
+EVERYTHING = ("masked_lm", "sentence_order", "classify", "qa")
 PLANS = pytest.mark.parametrize(
     "fields", [{}, {"sharing": "groups=2"}, {"sharing": "none"}, {"sharing": "groups=2", "inner_group_num": 3}], ids=str
 )
@@ -67,6 +67,16 @@ def test_hugging_faces_names_are_all_known(fields: dict[str, object]) -> None:
     ours = to_outside(state_of(fields, ("masked_lm", "sentence_order")), config, "hugging_face")
     assert ours.keys() == theirs.keys() - tied
     assert all(ours[name].shape == theirs[name].shape for name in ours)
+
+
+@pytest.mark.parametrize("head", CLASSIFIERS)
+def test_heads_of_one_name_outside_are_told_apart(head: str) -> None:
+    config, state = config_of(), state_of({}, (head,))
+    outside = to_outside(state, config, "hugging_face")
+    assert {name for name in outside if not name.startswith("albert.")} == {"classifier.weight", "classifier.bias"}
+    back = from_outside(outside, config, "hugging_face", head)
+    assert all(torch.equal(back[name], state[name]) for name in state)
+    assert missing_outside([f"heads.{head}.classifier.bias"], config, "hugging_face") == ["classifier.bias"]
 
 
 def test_a_fused_tensor_needs_all_its_thirds() -> None:

@@ -17,7 +17,7 @@ from litebert.errors import ConfigError, InputError, ModelFolderError, OutputErr
 from litebert.infer.predictor import evaluate_model, load
 from litebert.interop.huggingface import read_config
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from litebert.train.finetune import FinetuneSettings, finetune_classify
+from litebert.train.finetune import FinetuneSettings, finetune
 from litebert.train.results import FinetuneReport
 from tests.labelled import ROWS, small_model, write_csv, write_jsonl
 
@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tune(model: Path, data: Path, out: Path, dev: Path | None = None, **changes: object) -> FinetuneReport:
     settings = FinetuneSettings(**FAST | changes)
-    return finetune_classify(model=model, train=data, dev=dev or data, out=out, settings=settings)
+    return finetune("classify", model=model, train=data, dev=dev or data, out=out, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +127,13 @@ def test_pairs_many_classes_and_windows(model: Path, tmp_path: Path, capsys: pyt
     data = write_jsonl(tmp_path / "rows.jsonl", rows)
     columns = Columns("first", "second", "kind")
     settings = FinetuneSettings(epochs=1, batch_size=8)
-    report = finetune_classify(
-        model=model, train=data, dev=data, out=tmp_path / "out", columns=columns, settings=settings
+    report = finetune(
+        "classify", model=model, train=data, dev=data, out=tmp_path / "out", columns=columns, settings=settings
     )
     assert report.labels == ("0", "1", "2")
     assert report.columns == columns
     said = capsys.readouterr().err
-    assert "1 training rows are longer than 64 tokens; each window is trained with the row's label" in said
+    assert "note: training: 1 rows are longer than 64 tokens; each of their windows learns the same" in said
     assert "32 of 32 dev rows are training rows too" in said
     assert evaluate_model(tmp_path / "out", data)["rows"] == 32, "the columns are remembered"
 
@@ -174,10 +174,41 @@ def test_a_collapsed_model_is_said_aloud_and_restarted(
     assert "0.5" in said
 
 
+def test_a_fit_that_gets_no_better_is_ended_early(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Dev labels that contradict what is learnt: the first looks are the best ones.
+    other = {"good": "bad", "bad": "good"}
+    dev = write_csv(tmp_path / "dev.csv", [row | {"label": other[row["label"]]} for row in ROWS])
+    settings = {"dev": dev, "evaluate_every": 2.0, "learning_rate": 1e-3}
+    report = tune(model, data, tmp_path / "out", patience=3, **settings)
+    lines = (tmp_path / "out" / "training" / "metrics.jsonl").read_text().splitlines()
+    assert 4 <= len(lines) < 10
+    assert report.results[0].stopped.startswith("no better result in 3 looks")
+    assert report.results[0].epoch == 2 * (len(lines) - 3)
+    assert "ended early, the best state is kept (--set patience=0: go on)" in capsys.readouterr().err
+    tune(model, data, tmp_path / "on", patience=0, **settings)
+    assert len((tmp_path / "on" / "training" / "metrics.jsonl").read_text().splitlines()) == 10
+
+
+def test_the_metric_must_be_one_of_the_task(model: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"metric = 'pearson': classify with 2 label\(s\) has accuracy, macro_f1, f1"):
+        tune(model, data, tmp_path / "out", metric="pearson")
+    tune(model, data, tmp_path / "out", metric="matthews", epochs=1.0)
+    assert json.loads((tmp_path / "out" / "training" / "report.json").read_text())["primary_metric"] == "matthews"
+
+
 def test_imbalance_is_noted(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = write_csv(tmp_path / "rows.csv", [row for i, row in enumerate(ROWS) if row["label"] == "bad" or i < 4])
     tune(model, rows, tmp_path / "out", epochs=1.0)
-    assert "the labels are imbalanced ('bad' 16 rows, 'good' 2): accuracy says little" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the labels are imbalanced ('bad' 16 rows, 'good' 2): accuracy says little" in said
+    assert "a row of 'good' counts 2.8 times one of 'bad' (--set class_weights=none: the same)" in said
+    assert "the best checkpoint by macro_f1" in said
+    tune(model, rows, tmp_path / "plain", epochs=1.0, class_weights="none", metric="accuracy")
+    said = capsys.readouterr().err
+    assert "all rows count the same" in said
+    assert "the best checkpoint by accuracy" in said
 
 
 def test_a_folder_that_holds_something_is_left_alone(model: Path, data: Path, tmp_path: Path) -> None:
@@ -205,14 +236,15 @@ def test_bad_rows_and_models_leave_nothing(model: Path, data: Path, tmp_path: Pa
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     bare = shutil.copytree(model, tmp_path / "bare")
-    (bare / "spiece.model").unlink()
+    for file in ("spiece.model", "tokenizer.json"):
+        (bare / file).unlink()
     (tmp_path / "nothing").mkdir()
     before = sorted(p.name for p in tmp_path.iterdir())
 
     def refuses(kind: type[UserError], message: str, *, start: Path = model, **files: Path) -> None:
         given = {"train": data, "dev": data} | files
         with pytest.raises(kind, match=message) as caught:
-            finetune_classify(model=start, out=tmp_path / "out", settings=FinetuneSettings(**FAST), **given)
+            finetune("classify", model=start, out=tmp_path / "out", settings=FinetuneSettings(**FAST), **given)
         assert "\n" not in str(caught.value)
         assert sorted(p.name for p in tmp_path.iterdir()) == before
 
@@ -251,8 +283,13 @@ def test_some_rows_of_sst2(model: Path, litebert_data: Path, tmp_path: Path) -> 
     """Real GLUE files as they are: a header, no quoting, labels of digits."""
     folder = litebert_data / "glue" / "SST-2"
     settings = FinetuneSettings(train_rows=200, epochs=2, learning_rate=1e-3)
-    report = finetune_classify(
-        model=model, train=folder / "test_labelled.tsv", dev=folder / "dev.tsv", out=tmp_path / "out", settings=settings
+    report = finetune(
+        "classify",
+        model=model,
+        train=folder / "test_labelled.tsv",
+        dev=folder / "dev.tsv",
+        out=tmp_path / "out",
+        settings=settings,
     )
     assert (report.train_rows, report.dev_rows) == (200, 872)
     assert report.columns == ("sentence", None, "label")

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from litebert.data.examples import SequenceBatch, encode_rows
+from litebert.data.examples import SequenceBatch, encode_rows, single_items
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.evaluate.evaluate import head_logits, to_packed
+from litebert.evaluate.evaluate import to_packed
 from litebert.interop.huggingface import load_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.finetune import FinetuneSettings, default_rate, plan_steps
-from litebert.train.fit import Evaluation, Fit, Steps, epoch_order, step_indices, subset, take_step
+from litebert.train.fit import PATIENCE, Evaluation, Fit, Steps, ended, epoch_order, step_indices, subset, take_step
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
 from tests.labelled import ROWS, small_model
 
@@ -47,14 +47,14 @@ def test_how_a_step_is_divided_changes_nothing(prepared: Path, tmp_path: Path) -
     gold = torch.tensor([row["label"] == "good" for row in ROWS]).long()
 
     def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
-        logits = head_logits(model, to_packed(batch, torch.device("cpu")))
-        return F.cross_entropy(logits, gold[batch.sequences], reduction="sum")
+        logits = model.logits("classify", to_packed(batch, torch.device("cpu")))
+        return F.cross_entropy(logits, gold[batch.sequences], reduction="none")
 
     results = []
     for max_tokens in (30, 10_000):
         model = load_model(folder)
         optimizer = build_optimizer(model, OptimizerSettings(learning_rate=1e-3, epsilon=1e-3))
-        value = take_step(model, optimizer, examples, np.arange(len(ROWS)), loss, max_tokens, 1.0)
+        value = take_step(model, optimizer, single_items(examples), np.arange(len(ROWS)), loss, max_tokens, 1.0)
         results.append((value, dict(model.named_parameters())))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
     for name, parameter in results[0][1].items():
@@ -92,3 +92,50 @@ def test_rates_fall_with_the_width() -> None:
     rates = [default_rate(width) for width in (128, 256, 384, 768, 1024, 2048, 4096)]
     assert rates == sorted(rates, reverse=True)
     assert default_rate(768) == 2e-5
+
+
+def looks(*values: tuple[float, float]) -> Fit:
+    """A fit whose looks at the dev set had these accuracies, at these training losses."""
+    result = Fit(rate=1.0, primary_metric="accuracy")
+    for step, (accuracy, loss) in enumerate(values, 1):
+        metrics = {"accuracy": accuracy, "loss": 1 - accuracy, "predicted_labels": 1.0 + (accuracy != 0.5)}
+        result.add(Evaluation(step, step, loss, metrics), torch.nn.Linear(1, 1))
+    return result
+
+
+def collapsed(metrics: dict[str, float]) -> bool:
+    return metrics["predicted_labels"] == 1
+
+
+RISING = [(0.6, 0.9), (0.7, 0.8), (0.8, 0.7)]
+
+
+@pytest.mark.parametrize(
+    ("values", "done", "patience", "stopped", "problem"),
+    [
+        (RISING, 3, 2, "", ""),
+        ([*RISING, (0.8, 0.6)], 4, 2, "", ""),
+        ([*RISING, (0.7, 0.6), (0.7, 0.5)], 5, 2, "no better result in 2 looks at the dev set, until epoch 5", ""),
+        ([*RISING, (0.7, 0.6), (0.7, 0.5)], 5, 0, "", ""),
+        ([*RISING, (0.7, 0.6), (0.7, 0.5)], 10, 2, "", ""),  # the last step: it did not end early
+        ([(0.5, 0.7)] * 4, 10, 0, "", "the same answer for every dev row until step 10"),
+        ([(0.5, 0.7)] * 4, 4, 3, "", "the same answer for every dev row until step 4"),
+        ([(0.5, 0.7)] * 4, 4, 0, "", ""),  # it may still come
+        ([(0.5, 0.7), (0.55, 0.699), (0.52, 0.699)], 10, 0, "", "the training loss stays at 0.7 until step 10"),
+        ([(0.5, 0.7), (0.55, 0.699)], 10, 0, "", ""),  # two looks say little
+        ([(0.5, 0.7), (0.55, 0.699), (0.52, 0.6)], 10, 0, "", ""),
+    ],
+)
+def test_when_a_fit_ends(
+    values: list[tuple[float, float]], done: int, patience: int, stopped: str, problem: str
+) -> None:
+    result = looks(*values)
+    assert ended(result, done, Steps(10, 1, 1), collapsed, patience) == bool(stopped or problem)
+    assert (result.stopped, result.problem) == (stopped, problem)
+
+
+def test_a_collapse_that_lasts_is_ended_in_the_middle() -> None:
+    result = looks(*[(0.5, 0.7)] * 3)
+    assert not ended(result, PATIENCE - 1, Steps(2 * PATIENCE, 1, 1), collapsed, 0)
+    assert ended(result, PATIENCE, Steps(2 * PATIENCE, 1, 1), collapsed, 0)
+    assert not ended(looks(*[(0.5, 0.7)] * 3), PATIENCE, Steps(2 * PATIENCE, 1, 1), lambda _: False, 0)

@@ -1,0 +1,61 @@
+"""CoNLL files: a word and its columns a line, the word first and the tag last, a blank line after each sentence.
+
+@paulwalk   O
+lives       O
+in          O
+Milton      B-place
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from litebert.data.packing import reading, split_name, unpacked
+from litebert.errors import InputError
+
+
+class Sentence(NamedTuple):
+    """The words between two blank lines."""
+
+    line: int
+    """Of the first word, from 1."""
+    words: list[str]
+    tags: list[str]
+
+
+def read_conll(source: str | Path) -> Iterator[Sentence]:
+    """Yield the sentences of a file, plain or packed; lines of documents' beginnings (-DOCSTART-) are left out.
+
+    Columns stand between tabs, else between spaces. Raises InputError, naming the line, where a word has no tag.
+    """
+    path = Path(source)
+    _, suffix, packing = split_name(path.name)
+    words: list[str] = []
+    tags: list[str] = []
+    first = 0
+    empty = True
+    with reading(path, (packing or suffix)[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError:
+                raise InputError(f"{path}, line {number}: not UTF-8; save the file as UTF-8") from None
+            if not text or text.startswith("-DOCSTART-"):
+                if words:
+                    yield Sentence(first, words, tags)
+                words, tags = [], []
+                continue
+            fields = text.split("\t") if "\t" in text else text.split(" ")
+            fields = [field.strip() for field in fields if field.strip()]
+            if len(fields) < 2:
+                raise InputError(
+                    f"{path}, line {number}: {text!r} is a word without a tag; give both on every line, as in 'Milton "
+                    "B-place', or give JSON lines with `text` and `entities`"
+                )
+            first, empty = first if words else number, False
+            words.append(fields[0])
+            tags.append(fields[-1])
+    if words:
+        yield Sentence(first, words, tags)
+    if empty:
+        raise InputError(f"{path} is empty; give a file with tagged words")

@@ -1,0 +1,90 @@
+"""Questions on contexts: SQuAD's JSON, versions 1.1 and 2.0, as rows, and the forms of answers.
+
+{"data": [{"paragraphs": [{"context": "...", "qas": [{"id": "...", "question": "...",
+  "answers": [{"text": "...", "answer_start": 17}], "is_impossible": false}]}]}]}
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from litebert.data.packing import reading, split_name, unpacked
+from litebert.data.rows import Row
+from litebert.errors import InputError
+
+
+class Given(NamedTuple):
+    """A right answer."""
+
+    text: str
+    start: int
+    """Its first character in the context."""
+
+
+def read_squad(source: str | Path) -> list[Row] | None:
+    """Return the questions of a file, with `id`, `question`, `context` and, where it has them, `answers`.
+
+    None: the file is JSON lines, not SQuAD's JSON. Raises InputError where it is damaged, not JSON, or lacks a field.
+    """
+    path = Path(source)
+    packing = split_name(path.name)[2]
+    with reading(path, (packing or ".json")[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+        content = file.read()
+    try:
+        value = json.loads(content)
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8; save it as UTF-8") from None
+    except ValueError as error:
+        if b"\n{" in content:
+            return None
+        raise InputError(f"{path} is not JSON ({error}); give SQuAD's JSON, or JSON lines named .jsonl") from None
+    if not isinstance(value, dict) or "data" not in value:
+        return None
+    try:
+        return list(_questions(value["data"]))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not SQuAD's JSON ({error!r} is missing or of another kind); correct it") from None
+
+
+def _questions(data: Any) -> Iterator[Row]:
+    for article in data:
+        for paragraph in article["paragraphs"]:
+            context = paragraph["context"]
+            for qa in paragraph["qas"]:
+                row: Row = {"id": qa["id"], "question": qa["question"], "context": context}
+                if "answers" in qa:
+                    row["answers"] = [] if qa.get("is_impossible") else qa["answers"]
+                yield row
+
+
+def place_of(answer: Given, context: str) -> int | None:
+    """Where an answer stands: where it is said to, else at the nearest place with the same characters."""
+    text = answer.text
+    if context[answer.start : answer.start + len(text)] == text:
+        return answer.start
+    around = max(answer.start, 0)
+    found = (context.rfind(text, 0, around + len(text)), context.find(text, around))
+    return min((at for at in found if at >= 0), key=lambda at: abs(at - around), default=None)
+
+
+def given_answers(value: object, column: str, where: str, context: str) -> tuple[Given, ...]:
+    """Read answers in SQuAD's form, that of `datasets`, or as texts; raises InputError for what is none."""
+    if isinstance(value, Mapping) and isinstance(value.get("text"), list):  # columns instead of rows
+        starts = value.get("answer_start") or [None] * len(value["text"])
+        value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=False)]
+    if value is None:
+        value = []
+    if not isinstance(value, list | tuple):
+        value = [value] if value != "" else []
+    found = []
+    for one in value:
+        answer = {"text": one} if isinstance(one, str) else one
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("text"), str):
+            raise InputError(
+                f"{where}: {str(one)[:60]!r} in {column!r} is no answer; write "
+                '{"text": "Rome", "answer_start": 17}, [] where there is none'
+            )
+        start = answer.get("answer_start", answer.get("start"))
+        found.append(Given(answer["text"], start if isinstance(start, int) else max(context.find(answer["text"]), 0)))
+    return tuple(found)

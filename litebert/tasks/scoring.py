@@ -1,0 +1,187 @@
+"""Scoring what any system has answered: a file of predictions beside a file of labelled rows."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from litebert.console import log
+from litebert.data.labelled import Columns, Labelled, there
+from litebert.data.packing import reading
+from litebert.data.rows import Row
+from litebert.errors import ConfigError, InputError
+from litebert.evaluate.metrics import Metrics
+from litebert.tasks.qa import QuestionAnswering
+from litebert.tasks.table import TASKS, AnyTask, task_named
+
+FIELDS = {
+    "entities": "ner", "answer": "qa", "choice": "choice", "labels": "multilabel", "value": "regress",
+    "label": "classify", "prediction": "classify",
+}  # fmt: skip
+"""The task that a record with such a field answers, the most telling first."""
+
+
+def score_files(
+    predictions: str | Path,
+    gold: str | Path,
+    *,
+    task: str | None = None,
+    no_answer: str | Path | None = None,
+    columns: Columns | None = None,
+    by: str | None = None,
+) -> dict[str, Any]:
+    """Score predictions: SQuAD's JSON {id: answer}, or records as `predict` writes them, those of others included.
+
+    Rows belong together by their `id`, else by their order. task: None: told by the predictions' fields. no_answer:
+    JSON {id: probability that there is no answer}. by: a column of `gold`; the metrics are given for each of its
+    values too (XNLI by language, RACE by level, MNLI by matched). Raises InputError where predictions are missing,
+    doubled or no answers.
+    """
+    answers = _squad_answers(predictions)
+    if answers is not None:
+        if task not in (None, "qa"):
+            raise ConfigError(f"--task {task}: {predictions} holds answers to questions (qa); leave --task out")
+        job, records = TASKS["qa"], [(f"{predictions}, {key}", {"id": key, "answer": v}) for key, v in answers.items()]
+    else:
+        job, records = _read(predictions, task)
+    if no_answer is not None and job.name != "qa":
+        raise ConfigError(f"--no-answer-probabilities is for answers to questions (qa), not for {job.name}")
+    rows = job.read(gold, columns or Columns())
+    for note in rows.notes:
+        log(f"note: {gold}: {note}")
+    given = [job.answer_of(fields, where) for where, fields in _matched(records, rows, predictions, job)]
+    metrics: dict[str, Any] = dict(_score(job, rows, given, _probabilities(no_answer, rows)))
+    if job.name != "qa":
+        metrics["rows"] = len(rows)
+    if by is not None:
+        metrics[f"by_{by}"] = _by(job, gold, by, rows, given)
+    return metrics
+
+
+def _score(
+    job: AnyTask, rows: Labelled[Any, Any], given: Sequence[Any], no_answer: Mapping[str, float] | None
+) -> Metrics:
+    if isinstance(job, QuestionAnswering):
+        return job.score(rows, given, no_answer)
+    return job.score(rows, given)
+
+
+def _squad_answers(path: str | Path) -> dict[str, str] | None:
+    """The official form of predictions, one object of texts by id; None where the file is another."""
+    if Path(path).suffix != ".json":
+        return None
+    value = _json(path)
+    if isinstance(value, dict) and all(isinstance(answer, str) for answer in value.values()) and "id" not in value:
+        return value
+    return None
+
+
+def _json(path: str | Path) -> Any:
+    path = Path(path)
+    with reading(path, "json"):
+        content = path.read_bytes()
+    try:
+        return json.loads(content, object_pairs_hook=_without_doubles)
+    except ValueError as error:
+        if isinstance(error, _DoubledError):
+            raise InputError(f"{path}: the id {error} is there twice; give one answer a question") from None
+        return None
+
+
+class _DoubledError(ValueError):
+    pass
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DoubledError(repr(next(key for key in keys if keys.count(key) > 1)))
+    return result
+
+
+def _read(path: str | Path, task: str | None) -> tuple[AnyTask, list[tuple[str, Row]]]:
+    if task is not None:
+        job = task_named(task)
+        return job, list(job.rows(path, labelled=True))
+    # Only the entities' task reads files of other kinds than tables, CoNLL columns.
+    records = list(TASKS["ner"].rows(path, labelled=True))
+    names = list(records[0][1]) if records else []
+    found = next((FIELDS[name] for name in FIELDS if name in names), None)
+    if found is None:
+        raise InputError(
+            f"{path} has no column with answers ({', '.join(FIELDS)}); {there(names)}; name the task: --task TASK"
+        )
+    return TASKS[found], records
+
+
+def _matched(
+    records: Sequence[tuple[str, Row]], rows: Labelled[Any, Any], path: str | Path, job: AnyTask
+) -> Iterator[tuple[str, Row]]:
+    """The records in the order of the rows."""
+    if rows.ids is None or not all(fields.get("id") is not None for _, fields in records):
+        if len(records) != len(rows):
+            raise InputError(
+                f"{path} has {len(records):,} predictions, {rows.source} {len(rows):,} rows; give one for each row, in "
+                "their order, or an `id` in both files"
+            )
+        yield from records
+        return
+    by_id: dict[str, tuple[str, Row]] = {}
+    for where, fields in records:
+        key = str(fields["id"])
+        if key in by_id:
+            raise InputError(f"{where}: the id {key!r} is that of {by_id[key][0]} too; give one prediction a row")
+        by_id[key] = where, fields
+    seen: dict[str, str] = {}
+    for key, where in zip(rows.ids, rows.places, strict=True):
+        if key in seen:
+            raise InputError(f"{where}: the id {key!r} is that of {seen[key]} too; give every row its own")
+        seen[key] = where
+    missing = [key for key in rows.ids if key not in by_id]
+    if missing:
+        raise InputError(
+            f"{path} lacks predictions for {len(missing):,} of {len(rows):,} rows (the first: id {missing[0]!r}, "
+            f"{seen[missing[0]]}); give one for each row"
+        )
+    if len(by_id) > len(rows):
+        log(f"note: {path} has {len(by_id) - len(rows):,} predictions for rows that are not in {rows.source}; left out")
+    for key in rows.ids:
+        yield by_id[key]
+
+
+def _probabilities(path: str | Path | None, rows: Labelled[Any, Any]) -> dict[str, float] | None:
+    if path is None:
+        return None
+    values = _json(path)
+    if not isinstance(values, dict):
+        raise InputError(f'{path} is no JSON object of probabilities by id; write {{"id": 0.5, …}}')
+    for key, where in zip(rows.ids or (), rows.places, strict=False):
+        value = values.get(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise InputError(f"{path}: {value!r} for the id {key!r} ({where}); give every question a probability")
+    return {key: float(value) for key, value in values.items() if key in set(rows.ids or ())}
+
+
+def _by(
+    job: AnyTask, gold: str | Path, column: str, rows: Labelled[Any, Any], given: Sequence[Any]
+) -> dict[str, Metrics]:
+    """Metrics for each value of a column."""
+    groups: dict[str, list[int]] = {}
+    for i, (_, fields) in enumerate(job.rows(gold, labelled=True)):
+        if column not in fields:
+            raise InputError(f"{rows.places[i]}: no column {column!r} (--by); {there(list(fields))}")
+        groups.setdefault(str(fields[column]), []).append(i)
+    result: dict[str, Any] = {}
+    for value, members in groups.items():
+        part = Labelled(
+            source=rows.source,
+            columns=rows.columns,
+            places=[rows.places[i] for i in members],
+            inputs=[rows.inputs[i] for i in members],
+            targets=[rows.targets[i] for i in members],
+            ids=None if rows.ids is None else [rows.ids[i] for i in members],
+        )
+        result[value] = dict(job.score(part, [given[i] for i in members])) | {"rows": len(members)}
+    return result

@@ -1,0 +1,319 @@
+"""What a task is: everything that fine-tuning, predicting and evaluating need to know of it, and nothing else does.
+
+    file -> rows -> (input, target) -> encoded (windows) + gold -> lesson (items, loss)     to learn
+    file -> rows -> input -> encoded -> [the model's head] -> outputs -> answers           to answer
+    gold + outputs -> metrics;   targets + answers of any system -> score                  to judge
+
+Dimensions: R rows, n sequences (windows), S sequences of a batch, T its tokens, C outputs of a head.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from litebert.data.examples import Examples, Items, SequenceBatch
+from litebert.data.labelled import (
+    LABEL_NAMES,
+    Columns,
+    InputT,
+    Labelled,
+    TargetT,
+    find_columns,
+)
+from litebert.data.rows import Row, place, read_rows
+from litebert.errors import InputError
+from litebert.evaluate.metrics import Floats, Metrics
+from litebert.text.tokenizer import Tokenizer
+
+DIGITS = 6
+"""Digits of a probability in a file; in Python nothing is rounded."""
+
+Weighting = Literal["auto", "none", "sqrt", "inverse"]
+"""How much a label counts in training: the same for all, by the inverse of its number of rows, or by its root."""
+
+
+class Answer(Protocol):
+    """One row's answer."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of the record that is written, as plain values."""
+
+
+class Windowing(NamedTuple):
+    """How texts are divided."""
+
+    length: int
+    """Most tokens of a sequence."""
+    stride: int | None = None
+    """Tokens from one window of a context to the next (qa); None: three quarters of a window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Rows as the model reads them."""
+
+    examples: Examples
+    cut: int = 0
+    """Rows of which a part is not read."""
+
+    @property
+    def long_rows(self) -> int:
+        """Rows that did not fit into one sequence."""
+        return self.examples.long_rows
+
+
+EncodedT = TypeVar("EncodedT", bound=Encoded)
+GoldT = TypeVar("GoldT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What is to be learnt from encoded rows."""
+
+    items: Items
+    loss: Callable[[Tensor, SequenceBatch], Tensor]
+    """Of the head's logits (S, C) or (T, C) in fp32 and their batch: the loss of each of its items, in their order."""
+    notes: tuple[str, ...] = ()
+    shift: float = 0.0
+    scale: float = 1.0
+    """The finished head gives output * scale + shift of what the head in training gives."""
+
+    def outputs(self, raw: Floats) -> Floats:
+        """From what the head in training says to what the finished one will say."""
+        return raw if (self.shift, self.scale) == (0.0, 1.0) else (raw * self.scale + self.shift).astype(raw.dtype)
+
+    def finish(self, head: nn.Module) -> None:
+        """Put scale and shift into the weights of a linear head."""
+        with torch.no_grad():
+            for name, parameter in head.named_parameters():
+                parameter.mul_(self.scale)
+                if name.endswith("bias"):
+                    parameter.add_(self.shift)
+
+
+class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
+    """One task. Stateless: the labels, and what was decided in training, are handed in."""
+
+    name: ClassVar[str]
+    head: ClassVar[str]
+    """Its head in `model.heads.TASKS`."""
+    problem_type: ClassVar[str | None] = None
+    """Hugging Face's word for the kind of target."""
+    metrics: ClassVar[tuple[str, ...]]
+    """Metrics that can choose the best checkpoint, more being better; the first one does so by default."""
+    shown: ClassVar[tuple[str, ...]] = ()
+    """Metrics that are shown beside it while training goes on."""
+    long_rows: ClassVar[str] = "each of their windows learns the same, and their answers are averaged"
+    """What becomes of rows that are longer than a sequence."""
+    cut: ClassVar[str] = ""
+    """What the rows are of which a part is not read, and which part is."""
+    label_names: ClassVar[Sequence[str]] = LABEL_NAMES
+
+    # --- from files to inputs and targets ---
+
+    def rows(self, source: str | Path, *, labelled: bool = False) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of a file, each with what to call it in a message; labelled: they are to have targets."""
+        for number, fields in read_rows(source):
+            yield place(source, number), fields
+
+    def columns(
+        self,
+        present: Iterable[str],
+        wanted: Columns,
+        source: str | Path,
+        *,
+        trained: Columns | None = None,
+        label: bool = False,
+    ) -> Columns:
+        """Choose the columns to read; raises InputError, naming those there are, where one is missing."""
+        return find_columns(present, wanted, source, trained=trained, label=label, label_names=self.label_names)
+
+    @abstractmethod
+    def input(self, fields: Mapping[str, Any], columns: Columns, where: str) -> InputT:
+        """What the model reads of a row; raises InputError where the row has it not."""
+
+    @abstractmethod
+    def target(self, fields: Mapping[str, Any], columns: Columns, where: str) -> TargetT:
+        """What is to be learnt from a row; raises InputError where the row says nothing usable."""
+
+    def read(self, source: str | Path, wanted: Columns, trained: Columns | None = None) -> Labelled[InputT, TargetT]:
+        """Read a whole labelled file. Raises InputError, naming the row, for what cannot be used."""
+        columns: Columns | None = None
+        places, inputs, targets, ids = [], [], [], []
+        for where, fields in self.rows(source, labelled=True):
+            if columns is None:
+                columns = self.columns(fields, wanted, source, trained=trained, label=True)
+            places.append(where)
+            inputs.append(self.input(fields, columns, where))
+            targets.append(self.target(fields, columns, where))
+            if fields.get("id") is not None:
+                ids.append(str(fields["id"]))
+        if columns is None:
+            raise InputError(f"{source} has a header and no rows; give a file with labelled rows")
+        return Labelled(
+            source=str(source),
+            columns=columns,
+            places=places,
+            inputs=inputs,
+            targets=targets,
+            ids=ids if len(ids) == len(places) else None,
+            notes=tuple(self.input_notes(inputs)),
+        )
+
+    def plain_input(self, row: object, where: str, trained: Columns | None) -> InputT:
+        """The input of a row given in Python: a mapping with the usual fields."""
+        if not isinstance(row, Mapping):
+            raise InputError(f"{where} is a {type(row).__name__}; give a dict with {self.fields}")
+        return self.input(row, self.columns(row, Columns(), where, trained=trained), where)
+
+    fields: ClassVar[str] = "'text'"
+    """The fields of a row, for messages."""
+
+    def size(self, given: InputT) -> int:
+        """About how many characters an input has."""
+        return sum(len(text) for text in _texts(given))
+
+    def input_notes(self, inputs: Sequence[InputT]) -> list[str]:
+        """What is unusual about inputs, counted."""
+        return []
+
+    # --- from inputs to sequences, and from outputs to answers ---
+
+    @abstractmethod
+    def encode(self, inputs: Sequence[InputT], tokenizer: Tokenizer, windowing: Windowing) -> EncodedT:
+        """Tokenize inputs into windows; nothing is cut without a note."""
+
+    @abstractmethod
+    def answers(
+        self, encoded: EncodedT, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]
+    ) -> Sequence[Answer]:
+        """One typed answer a row. outputs: of the head, (n, C) or (total tokens, C); decision: see `decide`."""
+
+    def window_notes(self, long: int, cut: int, length: int) -> list[str]:
+        """Say how many rows are longer than a sequence, and what becomes of them."""
+        notes = [f"{long:,} rows are longer than {length} tokens; {self.long_rows}"] if long else []
+        return [*notes, f"{cut:,} {self.cut}"] if cut else notes
+
+    # --- learning ---
+
+    @abstractmethod
+    def labels(self, rows: Labelled[InputT, TargetT]) -> tuple[str, ...]:
+        """Names of the head's outputs, from the training rows; raises InputError where these cannot be learnt."""
+
+    @abstractmethod
+    def gold(self, rows: Labelled[InputT, TargetT], encoded: EncodedT, labels: Sequence[str]) -> GoldT:
+        """The targets as arrays; raises InputError, naming the row, for a label that is not among `labels`."""
+
+    @abstractmethod
+    def lesson(self, encoded: EncodedT, gold: GoldT, labels: Sequence[str], weighting: Weighting) -> Lesson:
+        """How the training rows are learnt."""
+
+    def possible_metrics(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """Those of `metrics` that there are with these labels."""
+        return self.metrics
+
+    def primary(self, gold: GoldT, labels: Sequence[str]) -> str:
+        """The metric that the best checkpoint is chosen by unless the user names one, given the training rows."""
+        return self.metrics[0]
+
+    def describe(self, gold: GoldT, labels: Sequence[str]) -> str:
+        """What the targets look like, in a few words."""
+        return ""
+
+    def decide(self, gold: GoldT, metrics: Metrics) -> dict[str, Any]:
+        """What `answers` has to know besides, from the training rows and the best metrics: plain JSON values."""
+        return {}
+
+    # --- judging ---
+
+    @abstractmethod
+    def judge(
+        self, encoded: EncodedT, gold: GoldT, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]
+    ) -> Metrics:
+        """Metrics of outputs, those of `metrics` and `loss` among them."""
+
+    @abstractmethod
+    def collapsed(self, metrics: Metrics) -> bool:
+        """Whether these metrics are those of a model that gives the same answer whatever it reads."""
+
+    def varied(self, gold: GoldT) -> bool:
+        """Whether the dev rows differ so that one answer for all of them is a collapse."""
+        return True
+
+    def majority(self, train: GoldT, dev: GoldT) -> float | None:
+        """Dev accuracy of always giving the commonest answer of the training rows; None where that makes no sense."""
+        return None
+
+    def confusion(self, gold: GoldT, outputs: Floats, encoded: EncodedT, labels: Sequence[str]) -> dict[str, Any]:
+        """Tables that an evaluation adds to the metrics."""
+        return {}
+
+    # --- answers of any system ---
+
+    @abstractmethod
+    def answer_of(self, fields: Mapping[str, Any], where: str) -> Any:
+        """The plain answer in a record that some system wrote; raises InputError where there is none."""
+
+    @abstractmethod
+    def score(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any]) -> Metrics:
+        """Metrics of plain answers to the rows, in their order, as the official scripts compute them."""
+
+
+def _texts(given: object) -> Iterator[str]:
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, tuple):
+        for part in given:
+            yield from _texts(part)
+
+
+def grouped_log_softmax(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Log-softmax of values (N,) within groups of them, numbered by group (N,): (N,), as exact as torch's own.
+
+    Sums and gradients are taken in a fixed order on a CPU.
+    """
+    top = values.new_full((groups,), float("-inf")).scatter_reduce(0, group, values.detach(), "amax")
+    shifted = values - top[group]
+    sums = values.new_zeros(groups).index_add(0, group, shifted.exp())
+    return shifted - sums.log().index_select(0, group)
+
+
+def sequence_of(batch: SequenceBatch) -> Tensor:
+    """(T,): which of the batch's sequences each token belongs to."""
+    return torch.repeat_interleave(torch.from_numpy(np.diff(batch.cu_seqlens).astype(np.int64)))
+
+
+def label_weights(counts: Sequence[int], weighting: Weighting) -> list[float]:
+    """How much a row of each label counts, 1 on average over the rows.
+
+    `inverse`: every label counts the same in sum; `sqrt`, its root: rare labels are learnt, frequent ones are not
+    given up for them (as Mahajan et al. 2018 sample); `auto`: `sqrt` where the commonest label has IMBALANCE times
+    the rows of the rarest, else none.
+    """
+    power = {"none": 0.0, "sqrt": 0.5, "inverse": 1.0, "auto": 0.5 if skewed(counts) else 0.0}[weighting]
+    raw = [count**-power if count else 0.0 for count in counts]
+    mean = sum(weight * count for weight, count in zip(raw, counts, strict=True)) / sum(counts)
+    return [weight / mean for weight in raw]
+
+
+IMBALANCE = 4
+"""Labels are skewed where the most frequent one has this many times the rows of the rarest."""
+
+
+def skewed(counts: Sequence[int]) -> bool:
+    """Whether labels with these numbers of rows are skewed."""
+    present = [count for count in counts if count]
+    return max(present, default=0) >= IMBALANCE * min(present, default=1)
+
+
+def shares(names: Sequence[str], counts: Sequence[int], rows: int | None = None) -> str:
+    """The first names with their shares of the rows (of the sum of `counts` where not given)."""
+    total = max(sum(counts) if rows is None else rows, 1)
+    shown = [f"{name!r} {count / total:.0%}" for name, count in list(zip(names, counts, strict=True))[:8]]
+    return ", ".join(shown) + (", …" if len(names) > 8 else "")

@@ -1,0 +1,60 @@
+"""What the tasks on whole texts and pairs of them share: their rows, their windows, and one vector of logits a row.
+
+Dimensions: R rows, n sequences, C outputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from litebert.data.examples import encode_rows
+from litebert.data.labelled import Columns, TargetT, find_columns, texts_of
+from litebert.errors import InputError
+from litebert.evaluate.metrics import Doubles, Floats
+from litebert.tasks.task import Encoded, GoldT, Task, Windowing
+from litebert.text.tokenizer import Tokenizer
+
+
+class TextInput(NamedTuple):
+    """A text, or a pair of texts."""
+
+    text: str
+    text_pair: str | None = None
+
+
+class TextTask(Task[TextInput, TargetT, Encoded, GoldT]):
+    """A task on texts or pairs: [CLS] text [SEP] or [CLS] text [SEP] text_pair [SEP], the pooled vector read."""
+
+    head: ClassVar[str] = "classify"
+
+    def input(self, fields: Mapping[str, Any], columns: Columns, where: str) -> TextInput:
+        """Read text and second text."""
+        return TextInput(*texts_of(fields, columns, where))
+
+    def plain_input(self, row: object, where: str, trained: Columns | None) -> TextInput:
+        """A text, or a dict with `text` and perhaps `text_pair`, or with the columns of the training."""
+        if isinstance(row, str):
+            return TextInput(row)
+        if not isinstance(row, Mapping):
+            raise InputError(f"{where} is a {type(row).__name__}; give a text, or a dict with 'text'")
+        columns = Columns("text", "text_pair")
+        if "text" not in row:
+            columns = find_columns(row, Columns(), where, trained=trained)
+        return TextInput(*texts_of(row, columns, where))
+
+    def input_notes(self, inputs: Sequence[TextInput]) -> list[str]:
+        """Count texts that are empty."""
+        empty = sum(not given.text.strip() for given in inputs)
+        return [f"{empty:,} rows have an empty text; they are used as they are"] if empty else []
+
+    def encode(self, inputs: Sequence[TextInput], tokenizer: Tokenizer, windowing: Windowing) -> Encoded:
+        """Tokenize into windows."""
+        texts, pairs = [given.text for given in inputs], [given.text_pair for given in inputs]
+        return Encoded(examples=encode_rows(tokenizer, texts, pairs, windowing.length))
+
+
+def probabilities(logits: Floats) -> Doubles:
+    """Softmax over the last axis: (R, C) -> (R, C)."""
+    wide = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return wide / wide.sum(1, keepdims=True)  # type: ignore[no-any-return]

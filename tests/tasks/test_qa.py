@@ -1,0 +1,262 @@
+"""Answers: exact parts of the context, found through windows; no answer, thresholds, the loss, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litebert.data.labelled import Columns
+from litebert.errors import InputError
+from litebert.tasks.qa import QaEncoded, QaGold, Question, QuestionAnswering, Span
+from litebert.tasks.task import Windowing
+from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from tests.labelled import write_jsonl
+from tests.tasks.rows import squad, write_json
+
+TASK = QuestionAnswering()
+LABELS = ("start", "end")
+
+
+def learn(tokenizer: Tokenizer, path: Path, windowing: Windowing) -> tuple[Any, QaEncoded, QaGold]:
+    read = TASK.read(path, Columns())
+    encoded = TASK.encode(read.inputs, tokenizer, windowing)
+    return read, encoded, TASK.gold(read, encoded, LABELS)
+
+
+def perfect(encoded: QaEncoded, gold: QaGold) -> np.ndarray:
+    """Outputs that are sure of the answer where it stands whole in a window, and of [CLS] elsewhere."""
+    examples = encoded.examples
+    outputs = np.zeros((len(examples.tokens), 2), dtype=np.float32)
+    for sequence in range(len(examples)):
+        start, second = examples.starts[sequence], examples.second[sequence]
+        first, last = gold.pieces[examples.rows[sequence]] - examples.windows[sequence, 1]
+        if first >= 0 and last < examples.lengths[sequence] - second - 1:
+            outputs[start + second + first, 0] = outputs[start + second + last, 1] = 9
+        else:
+            outputs[start] = 9
+    return outputs
+
+
+@pytest.mark.parametrize("windowing", [Windowing(24), Windowing(24, stride=4), Windowing(512)])
+def test_answers_come_back_through_windows(tokenizer: Tokenizer, tmp_path: Path, windowing: Windowing) -> None:
+    path = write_json(tmp_path / "qa.json", squad())
+    read, encoded, gold = learn(tokenizer, path, windowing)
+    assert (gold.unusable, gold.moved) == (0, 0)
+    answers = TASK.answers(encoded, perfect(encoded, gold), LABELS, {"no_answer_threshold": 0.5})
+    for target, given_, answer in zip(read.targets, read.inputs, answers, strict=True):
+        if target.answers:
+            right = target.answers[0]
+            assert (answer.answer, answer.start) == (right.text, right.start)
+            assert given_.context[answer.start : answer.end] == answer.answer
+            assert answer.score > 0.9 > 0.1 > answer.no_answer_score
+        else:
+            assert (answer.answer, answer.start, answer.end) == ("", None, None)
+            assert answer.no_answer_score == answer.score > 0.9
+        assert len(answer.alternatives) <= 4
+        total = sum(span.score for span in answer.alternatives) + answer.no_answer_score
+        assert total <= 1 + 1e-9
+    metrics = TASK.judge(encoded, gold, perfect(encoded, gold), LABELS, {})
+    assert metrics["best_f1"] == metrics["best_exact"] == 100
+    assert metrics["loss"] < 0.05
+    assert (encoded.long_rows > 0) == (windowing.length == 24)
+
+
+def test_one_answer_is_always_given_where_all_questions_have_one(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "qa.json", squad(unanswerable=False))
+    _, encoded, gold = learn(tokenizer, path, Windowing(64))
+    assert TASK.primary(gold, LABELS) == "f1"
+    decision = TASK.decide(gold, {})
+    outputs = np.zeros((len(encoded.examples.tokens), 2), dtype=np.float32)
+    outputs[encoded.examples.starts[:-1]] = 50  # sure that there is none
+    assert all(answer.answer for answer in TASK.answers(encoded, outputs, LABELS, decision))
+    assert not any(answer.answer for answer in TASK.answers(encoded, outputs, LABELS, {"no_answer_threshold": 0.9}))
+
+
+def test_the_threshold_is_that_of_the_dev_set(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    _, encoded, gold = learn(tokenizer, write_json(tmp_path / "qa.json", squad()), Windowing(64))
+    rng = np.random.default_rng(5)
+    outputs = perfect(encoded, gold) + rng.normal(scale=4, size=(len(encoded.examples.tokens), 2)).astype(np.float32)
+    metrics = TASK.judge(encoded, gold, outputs, LABELS, {})
+    assert TASK.primary(gold, LABELS) == "best_f1"
+    decided = TASK.judge(encoded, gold, outputs, LABELS, TASK.decide(gold, metrics))
+    assert decided["f1"] == pytest.approx(metrics["best_f1"])
+
+
+@pytest.fixture(scope="module")
+def own_tokenizer(prepared: Path) -> Tokenizer:
+    return load_tokenizer(prepared / "tokenizer")
+
+
+@settings(max_examples=40)
+@given(st.text(max_size=60), st.text(max_size=20), st.integers(0, 5))
+def test_answers_are_exact_parts_of_any_context(
+    own_tokenizer: Tokenizer, context: str, question: str, seed: int
+) -> None:
+    encoded = TASK.encode([Question(question, context)], own_tokenizer, Windowing(16))
+    rng = np.random.default_rng(seed)
+    outputs = rng.normal(size=(len(encoded.examples.tokens), 2)).astype(np.float32)
+    (answer,) = TASK.answers(encoded, outputs, LABELS, {})
+    for span in (answer, *answer.alternatives):
+        if span.answer:
+            assert context[span.start : span.end] == span.answer == span.answer.strip()
+    assert json.loads(json.dumps(answer.to_dict()))["answer"] == answer.answer
+
+
+def test_the_best_spans_by_brute_force(tokenizer: Tokenizer) -> None:
+    context = "The weather is fine and nobody goes."
+    encoded = TASK.encode([Question("Where?", context)], tokenizer, Windowing(64))
+    examples, offsets = encoded.examples, encoded.offsets[0]
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(len(examples.tokens), 2)).astype(np.float32) * 3
+    (answer,) = TASK.answers(encoded, outputs, LABELS, {})
+    inside = outputs[examples.second[0] : -1]
+    assert len(inside) == len(offsets) <= 20
+    every = {
+        (int(offsets[a, 0]), int(offsets[b, 1])): float(inside[a, 0] + inside[b, 1])
+        for a in range(len(inside))
+        for b in range(a, len(inside))
+    }
+    ranked = sorted(every, key=lambda place: -every[place])
+    assert (answer.start, answer.end) == ranked[0]
+    values = np.array([every[place] for place in ranked[:20]] + [outputs[0].sum()])
+    shares = np.exp(values) / np.exp(values).sum()
+    assert answer.score == pytest.approx(shares[0], rel=1e-4)
+    assert answer.no_answer_score == pytest.approx(shares[-1], rel=1e-4)
+    assert [(span.start, span.end) for span in answer.alternatives] == ranked[1:5]
+    assert all(isinstance(span, Span) for span in answer.alternatives)
+
+
+def test_the_loss_is_the_cross_entropy_over_each_window(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    _, encoded, gold = learn(tokenizer, write_json(tmp_path / "qa.json", squad()), Windowing(24))
+    lesson = TASK.lesson(encoded, gold, LABELS, "auto")
+    examples = encoded.examples
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(len(examples.tokens), 2)).astype(np.float32)
+    index = np.arange(len(examples))[::-1].copy()
+    batch = examples.batch(index)
+    logits = torch.from_numpy(outputs[examples.token_index(batch)]).requires_grad_()
+    value = lesson.loss(torch.cat((logits, torch.full((3, 2), 99.0))), batch).sum()
+    value.backward()
+    expected = 0.0
+    sure = perfect(encoded, gold)
+    for sequence in index:
+        here = slice(examples.starts[sequence], examples.starts[sequence + 1])
+        logs = torch.from_numpy(outputs[here]).log_softmax(0)
+        places = sure[here].argmax(0)
+        expected -= float(logs[places[0], 0] + logs[places[1], 1]) / 2
+    assert float(value.detach()) == pytest.approx(expected, rel=1e-5)
+    mean = TASK.judge(encoded, gold, outputs, LABELS, {})["loss"]
+    assert mean == pytest.approx(expected / len(index), rel=1e-5)
+    assert logits.grad is not None
+    assert abs(float(logits.grad.sum())) < 1e-4, "a softmax moves nothing but shares"
+
+
+def test_answers_that_are_elsewhere_or_nowhere(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    def row(text: str, start: object, key: str) -> dict[str, object]:
+        answers = [{"text": text, "answer_start": start}]
+        return {"id": key, "question": "Where?", "context": "Rome, Oslo and Rome again.", "answers": answers}
+
+    rows = [row("Oslo", 6, "a"), row("Rome", 13, "b"), row("Lima", 0, "c"), row("", 0, "d"), row("Oslo", None, "e")]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    _, encoded, gold = learn(tokenizer, path, Windowing(64))
+    assert (gold.unusable, gold.moved) == (2, 1)
+    lesson = TASK.lesson(encoded, gold, LABELS, "auto")
+    assert lesson.items.weights.tolist() == [1, 1, 0, 0, 1]
+    assert "2 questions have an answer that is empty or not in the context; not trained on" in lesson.notes
+    assert "1 answers do not stand where the file says" in lesson.notes[1]
+    offsets = encoded.offsets[1]
+    assert offsets[gold.pieces[1, 0], 0] == 15, "the nearer of the two"
+
+
+def test_long_contexts_and_long_questions(tokenizer: Tokenizer) -> None:
+    context = "nobody goes there. " * 20_000
+    encoded = TASK.encode([Question("Where?", context)], tokenizer, Windowing(512, stride=256))
+    assert len(encoded.offsets[0]) > 60_000
+    assert encoded.examples.lengths.max() == 512
+    assert encoded.cut == 0
+    outputs = np.zeros((len(encoded.examples.tokens), 2), dtype=np.float32)
+    outputs[-2] = 9  # the last piece
+    (answer,) = TASK.answers(encoded, outputs, LABELS, {})
+    assert answer.end == len(context.rstrip())
+    encoded = TASK.encode([Question("Where is it? " * 40, context[:400])], tokenizer, Windowing(64))
+    assert encoded.cut == 1
+    assert encoded.examples.second.max() == 2 + (64 - 3) // 2
+    assert TASK.window_notes(0, 1, 64) == ["1 questions are longer than half a window; only their beginnings are read"]
+
+
+FORMS = [
+    {"answers": [{"text": "Rome", "answer_start": 0}]},
+    {"answers": {"text": ["Rome"], "answer_start": [0]}},
+    {"answers": ["Rome"]},
+    {"answer": "Rome"},
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_forms_of_answers(tmp_path: Path, form: dict[str, Any]) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"question": "Where?", "context": "Rome.", **form}])
+    assert TASK.read(path, Columns()).targets[0].answers == (("Rome", 0),)
+
+
+def test_names_of_columns(tmp_path: Path) -> None:
+    row: dict[str, object] = {"q": "Where?", "passage": "Rome.", "answers": []}
+    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    with pytest.raises(InputError, match=r"no column 'question'; its columns are .*--text-pair"):
+        TASK.read(path, Columns())
+    read = TASK.read(path, Columns(text_pair="q"))
+    assert read.inputs == [("Where?", "Rome.")]
+    assert read.columns == ("passage", "q", "answers")
+    with pytest.raises(InputError, match="no question has an answer"):
+        TASK.labels(read)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answers": [7]}, r"question 1 \(a0\): '7' in 'answers' is no answer"),
+        ({"question": ["a"]}, "'question' is no text but a list"),
+    ],
+    ids=["answer", "question"],
+)
+def test_questions_that_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    data = squad()
+    data["data"][0]["paragraphs"][0]["qas"][0].update(change)
+    with pytest.raises(InputError, match=message):
+        TASK.read(write_json(tmp_path / "qa.json", data), Columns())
+
+
+def test_doubled_ids_are_counted_and_told_apart(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    data = squad()
+    data["data"][0]["paragraphs"][0]["qas"][0]["id"] = "b0"
+    read, encoded, gold = learn(tokenizer, write_json(tmp_path / "qa.json", data), Windowing(64))
+    assert read.notes == ("1 ids are those of questions before them; the questions are told apart by their order",)
+    assert gold.keys == [str(row) for row in range(12)]
+    assert TASK.judge(encoded, gold, perfect(encoded, gold), LABELS, {})["total"] == 12
+
+
+def test_squad_files_without_their_parts(tmp_path: Path) -> None:
+    data = squad()
+    for article in data["data"]:
+        for qa in article["paragraphs"][0]["qas"]:
+            del qa["answers"]
+    with pytest.raises(InputError, match="no column 'answers'"):
+        TASK.read(write_json(tmp_path / "qa.json", data), Columns())
+    del data["data"][0]["paragraphs"][0]["context"]
+    with pytest.raises(InputError, match=r"is not SQuAD's JSON \(KeyError\('context'\)"):
+        TASK.read(write_json(tmp_path / "qa.json", data), Columns())
+
+
+def test_files_that_are_no_squad(tmp_path: Path) -> None:
+    (tmp_path / "qa.json").write_text("{'data': []}")
+    with pytest.raises(InputError, match=r"qa\.json is not JSON"):
+        TASK.read(tmp_path / "qa.json", Columns())
+    row = '{"question": "Where?", "context": "Rome.", "answers": ["Rome"]}\n'
+    (tmp_path / "qa.json").write_text(row * 2)
+    assert len(TASK.read(tmp_path / "qa.json", Columns())) == 2, "JSON lines of that name are rows"
+    (tmp_path / "qa.json").write_text(row)
+    assert len(TASK.read(tmp_path / "qa.json", Columns())) == 1

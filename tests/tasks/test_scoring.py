@@ -1,0 +1,219 @@
+"""Scoring the predictions of any system: rows found by id or order, what is missing said, the official keys."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litebert.cli import main
+from litebert.errors import ConfigError, InputError
+from litebert.tasks.scoring import score_files
+from tests.evaluate.test_squad import questions, recorded
+from tests.labelled import write_jsonl
+from tests.tasks.rows import choice_rows, conll, ner_rows, squad, write_json
+
+GOLD: list[dict[str, Any]] = [
+    {"id": i, "text": "t", "label": label, "language": language}
+    for i, (label, language) in enumerate([("a", "en"), ("b", "en"), ("a", "de"), ("b", "de"), ("b", "de")])
+]
+
+
+@pytest.fixture
+def gold(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "gold.jsonl", GOLD)
+
+
+def answers(path: Path, labels: str, **changes: Any) -> Path:
+    return write_jsonl(path, [{"id": i, "label": label} | changes for i, label in enumerate(labels)])
+
+
+def test_by_id_in_any_order_and_by_order_without(gold: Path, tmp_path: Path) -> None:
+    rows = [{"id": i, "label": label} for i, label in enumerate("abbbb")]
+    shuffled = write_jsonl(tmp_path / "a.jsonl", rows[::-1])
+    plain = write_jsonl(tmp_path / "b.jsonl", [{"label": row["label"]} for row in rows])
+    glue = tmp_path / "c.tsv"
+    glue.write_text("index\tprediction\n" + "".join(f"{i}\t{row['label']}\n" for i, row in enumerate(rows)))
+    results = [score_files(path, gold) for path in (shuffled, plain, glue)]
+    assert results[0] == results[1] == results[2]
+    assert results[0]["accuracy"] == 0.8
+    assert results[0]["rows"] == 5
+
+
+def test_scores_of_parts(gold: Path, tmp_path: Path) -> None:
+    """XNLI by language, RACE by level and MNLI by matched or not are accuracies of parts."""
+    result = score_files(answers(tmp_path / "a.jsonl", "abbbb"), gold, by="language")
+    assert result["accuracy"] == 0.8
+    assert {name: part["accuracy"] for name, part in result["by_language"].items()} == {"en": 1.0, "de": 2 / 3}
+    assert [part["rows"] for part in result["by_language"].values()] == [2, 3]
+    with pytest.raises(InputError, match=r"no column 'level' \(--by\); its columns are 'id', 'text'"):
+        score_files(answers(tmp_path / "a.jsonl", "abbbb"), gold, by="level")
+
+
+def test_a_label_that_is_none_of_the_rows_is_wrong(gold: Path, tmp_path: Path) -> None:
+    assert score_files(answers(tmp_path / "a.jsonl", "zzbbb"), gold)["accuracy"] == 0.4
+
+
+def test_numbers(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"id": i, "text": "t", "score": i * i} for i in range(5)]
+    gold = write_jsonl(tmp_path / "gold.jsonl", rows)
+    path = write_jsonl(tmp_path / "a.jsonl", [{"id": i, "value": float(i)} for i in range(5)])
+    result = score_files(path, gold)
+    assert result["spearman"] == pytest.approx(1)
+    assert result["pearson"] == pytest.approx(np.corrcoef(np.arange(5), np.arange(5) ** 2)[0, 1])
+    glue = tmp_path / "b.tsv"
+    glue.write_text("index\tprediction\n" + "".join(f"{i}\t{i}.0\n" for i in range(5)))
+    assert score_files(glue, gold, task="regress") == result
+
+
+def test_entities_of_columns_and_of_records(tmp_path: Path) -> None:
+    rows = [row for row in ner_rows() if row["text"].endswith("cat")]
+    gold = tmp_path / "gold.conll"
+    gold.write_text(conll(rows))
+    given = tmp_path / "given.conll"
+    given.write_text(conll(rows).replace("B-person", "O", 1))
+    records = write_jsonl(tmp_path / "given.jsonl", [{**rows[0], "entities": []}, *rows[1:]])
+    results = [score_files(path, gold) for path in (given, records)]
+    assert results[0] == results[1]
+    assert results[0]["recall"] == results[0]["person_recall"] == 0.75
+    assert results[0]["precision"] == 1
+
+
+def test_choices_by_number_letter_and_words(tmp_path: Path) -> None:
+    rows = choice_rows()
+    gold = write_jsonl(tmp_path / "gold.jsonl", rows)
+    for given in (
+        [{"choice": row["label"]} for row in rows],
+        [{"choice": "ABCD"[row["label"]]} for row in rows],
+        [{"choice": row["choices"][row["label"]]} for row in rows],
+    ):
+        assert score_files(write_jsonl(tmp_path / "a.jsonl", given), gold)["accuracy"] == 1
+    given = [{"choice": 9} for _ in rows]
+    with pytest.raises(InputError, match="9 in 'choice' is none of the 2 choices"):
+        score_files(write_jsonl(tmp_path / "a.jsonl", given), gold)
+
+
+def test_sets_of_labels(tmp_path: Path) -> None:
+    gold = write_jsonl(tmp_path / "gold.jsonl", [{"text": "t", "labels": ["a", "b"]}, {"text": "u", "labels": []}])
+    path = write_jsonl(tmp_path / "a.jsonl", [{"labels": ["a"]}, {"labels": []}])
+    assert score_files(path, gold)["micro_f1"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("v1", "dev-v1.1.json"), ("v2", "cs224n-dev-v2.0.json")], ids=["1.1", "2.0"]
+)
+def test_the_command_prints_what_the_official_script_prints(
+    version: str, name: str, litebert_data: Path, golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold = litebert_data / "squad" / name
+    numbers = np.load(golden / "squad.npz")
+    rows = list(questions(gold))
+    given = {
+        key: recorded(*code, right, context)
+        for (key, right, context), code in zip(rows, numbers[version].tolist(), strict=True)
+    }
+    arguments = ["--predictions", str(write_json(tmp_path / "p.json", given)), "--gold", str(gold)]
+    if version == "v2":
+        shares = (numbers["v2_no_answer"] / 10000).tolist()
+        path = write_json(tmp_path / "na.json", dict(zip(given, shares, strict=True)))
+        arguments += ["--no-answer-probabilities", str(path)]
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *arguments, "--json"])
+    assert stop.value.code == 0
+    printed = json.loads(capsys.readouterr().out)
+    expected = json.loads((golden / "squad.json").read_text())[version]
+    assert list(printed) == list(expected)
+    assert printed == pytest.approx(expected, rel=1e-12)
+
+
+def refused(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *map(str, arguments)])
+    assert stop.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_missing_predictions(gold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = answers(tmp_path / "a.jsonl", "abb")
+    said = refused(["--predictions", path, "--gold", gold], capsys)
+    assert "a.jsonl lacks predictions for 2 of 5 rows (the first: id '3'" in said
+    assert "gold.jsonl, line 4)" in said
+    path = write_jsonl(tmp_path / "b.jsonl", [{"label": "a"}] * 3)
+    assert "b.jsonl has 3 predictions" in refused(["--predictions", path, "--gold", gold], capsys)
+    path = write_json(tmp_path / "p.json", {"a0": "Rome"})
+    data = write_json(tmp_path / "qa.json", squad())
+    assert "lacks predictions for 11 of 12 rows (the first: id 'b0'" in refused(
+        ["--predictions", path, "--gold", data], capsys
+    )
+
+
+def test_probabilities_that_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_json(tmp_path / "qa.json", squad())
+    keys = [qa["id"] for a in squad()["data"] for p in a["paragraphs"] for qa in p["qas"]]
+    given = write_json(tmp_path / "p.json", dict.fromkeys(keys, ""))
+    for value in ({"a0": 0.5}, dict.fromkeys(keys, "0.5")):
+        path = write_json(tmp_path / "na.json", value)
+        said = refused(["--predictions", given, "--gold", data, "--no-answer-probabilities", path], capsys)
+        assert "na.json: " in said
+        assert "give every question a probability" in said
+    path = write_json(tmp_path / "na.json", [0.5])
+    said = refused(["--predictions", given, "--gold", data, "--no-answer-probabilities", path], capsys)
+    assert "no JSON object of probabilities" in said
+
+
+def test_doubled_ids(gold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = answers(tmp_path / "a.jsonl", "abbbb", id=3)
+    assert "a.jsonl, line 2: the id '3' is that of" in refused(["--predictions", path, "--gold", gold], capsys)
+    (tmp_path / "p.json").write_text('{"a0": "x", "a0": "y"}')
+    data = write_json(tmp_path / "qa.json", squad())
+    said = refused(["--predictions", tmp_path / "p.json", "--gold", data], capsys)
+    assert "p.json: the id 'a0' is there twice" in said
+    doubled = squad()
+    doubled["data"][0]["paragraphs"][0]["qas"][0]["id"] = "b0"
+    keys = [qa["id"] for a in doubled["data"] for p in a["paragraphs"] for qa in p["qas"]]
+    given = write_json(tmp_path / "q.json", dict.fromkeys(keys, ""))
+    said = refused(["--predictions", given, "--gold", write_json(tmp_path / "twice.json", doubled)], capsys)
+    assert "question 2 (b0): the id 'b0' is that of" in said
+    twice = write_jsonl(tmp_path / "twice.jsonl", [GOLD[0], GOLD[0]])
+    path = answers(tmp_path / "b.jsonl", "ab")
+    said = refused(["--predictions", path, "--gold", twice], capsys)
+    assert "twice.jsonl, line 2: the id '0' is that of" in said
+
+
+def test_more_predictions_than_rows_are_counted(gold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert score_files(answers(tmp_path / "a.jsonl", "abbbbab"), gold)["rows"] == 5
+    assert "has 2 predictions for rows that are not in" in capsys.readouterr().err
+
+
+Arguments = Callable[[Path, Path], list[object]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (lambda p, g: ["--predictions", p], "--predictions FILE and --gold FILE"),
+        (lambda p, g: ["--gold", g], "--predictions FILE and --gold FILE"),
+        (lambda p, g: [], "--model DIR and --data FILE"),
+        (lambda p, g: ["--predictions", p, "--gold", g, "--model", p], "either"),
+        (lambda p, g: ["--model", p, "--data", g, "--by", "x"], "--by goes with --predictions"),
+        (lambda p, g: ["--predictions", p, "--gold", g, "--task", "guess"], "task 'guess' is unknown"),
+        (lambda p, g: ["--predictions", p, "--gold", g, "--no-answer-probabilities", p], "is for answers to questions"),
+        (lambda p, g: ["--predictions", p.with_name("gone.jsonl"), "--gold", g], "gone.jsonl"),
+        (lambda p, g: ["--predictions", g.with_name("odd.jsonl"), "--gold", g], "has no column with answers"),
+        (lambda p, g: ["--predictions", p, "--gold", g, "--task", "ner"], "is no list of spans"),
+    ],
+)
+def test_arguments_that_are_refused(
+    gold: Path, tmp_path: Path, arguments: Arguments, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = answers(tmp_path / "a.jsonl", "abbbb")
+    write_jsonl(tmp_path / "odd.jsonl", [{"id": 1, "guess": "a"}])
+    assert words in refused(arguments(path, gold), capsys)
+
+
+def test_another_task_than_the_file_holds(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "p.json", {"a0": "Rome"})
+    with pytest.raises(ConfigError, match=r"--task classify: .* holds answers to questions"):
+        score_files(path, write_json(tmp_path / "qa.json", squad()), task="classify")
