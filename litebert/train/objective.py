@@ -31,9 +31,12 @@ class PretrainObjective:
         precision: Callable[[], AbstractContextManager[Any]],
         *,
         compiled: bool,
+        order_weight: float = 1.0,
         world: World | None = None,
     ) -> None:
+        """Minimize the masked-token loss plus `order_weight` times that of the sentence objective."""
         self.model, self.settings, self.precision = model, settings, precision
+        self.order_weight = order_weight
         self.world = world or World()
         self.device = next(model.parameters()).device
         on_gpu = "fused" if model.config.position == "relative" else "varlen"  # which takes no bias
@@ -52,7 +55,7 @@ class PretrainObjective:
         for part in parts[world.rank :: world.size]:
             with self.precision():
                 sums = self.sums(*self.tensors(part))
-            loss: Tensor = sums[0] / max(predictions, 1) + sums[2] / max(pairs, 1)
+            loss: Tensor = sums[0] / max(predictions, 1) + self.order_weight * sums[2] / max(pairs, 1)
             loss.backward()  # type: ignore[no-untyped-call]
             totals += sums.detach()
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
@@ -60,7 +63,7 @@ class PretrainObjective:
 
         def read() -> Metrics:
             metrics = _means(totals, predictions, pairs)
-            return {"loss": metrics["mlm_loss"] + metrics.get("order_loss", 0.0)} | metrics
+            return {"loss": metrics["mlm_loss"] + self.order_weight * metrics.get("order_loss", 0.0)} | metrics
 
         return read
 

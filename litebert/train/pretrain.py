@@ -54,6 +54,9 @@ class PretrainSettings:
     unigram_bias: bool = True
     """Start the masked-token head's bias at the logarithm of each piece's frequency: the loss begins at the unigram
     entropy instead of spending its first steps on getting there."""
+    order_weight: float = 1.0
+    """Of the sentence objective's loss beside that of masked words; 1 in BERT and ALBERT. A small model that cannot
+    learn the order of sentences yet is disturbed less by a small one."""
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of the model that differ from the preset."""
     data: DataSettings = field(default_factory=DataSettings)
@@ -119,6 +122,7 @@ def _pretrain(
         settings.data,
         lambda: autocast(settings.loop.precision, here.device),
         compiled=settings.loop.compile,
+        order_weight=settings.order_weight,
         world=here,
     )
     run = Run(
