@@ -159,3 +159,19 @@ def test_the_table_is_the_list_of_tasks() -> None:
         assert task_named(name) is task
     with pytest.raises(ConfigError, match="task 'translate' is unknown; use one of classify, multilabel, regress, ner"):
         task_named("translate")
+
+
+@pytest.mark.parametrize("task", ["ner", "qa", "choice"])
+def test_equal_seeds_are_equal_bytes(task: str, tune: Tune, tmp_path: Path) -> None:
+    data = write_rows_of(task, tmp_path)
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        tune(task, data, tmp_path / name, seed=seed, epochs=1.0, length=24, max_tokens=100)
+    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_fewer_rows_of_choices_are_whole_rows(tune: Tune, tmp_path: Path) -> None:
+    report = tune("choice", write_rows_of("choice", tmp_path), tmp_path / "out", train_rows=7, epochs=1.0)
+    assert report.train_rows == 7
+    lines = (tmp_path / "out" / "training" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 1, "seven rows, however many choices, are one step of eight"
