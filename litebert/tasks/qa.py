@@ -301,8 +301,9 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         )
 
     def collapsed(self, metrics: Metrics) -> bool:
-        """The same answer, or none, to all questions."""
-        return metrics["answered"] <= 1
+        """The same answer, or none, to all questions; or answers that are never better than none at all."""
+        none_at_all = 100.0 * metrics.get("NoAns_total", 0.0) / metrics["total"]
+        return metrics["answered"] <= 1 or metrics["best_f1"] <= none_at_all + 1e-9
 
     def varied(self, gold: QaGold) -> bool:
         """Whether there are different answers."""

@@ -2,6 +2,7 @@
 computes the same logits from its folder."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 import litebert
 from litebert.cli import main
+from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows
 from litebert.errors import ConfigError
 from litebert.infer.predictor import evaluate_model, load, predict_file
@@ -144,6 +146,46 @@ def test_transformers_computes_the_same_logits(tuned: tuple[str, Path, Path], to
         ours = outputs[tokens] if task in ("ner", "qa") else outputs[i]
         rough = 1e-2 if task == "regress" else 1e-4  # numbers about a thousand
         np.testing.assert_allclose(ours, expected[0].numpy().reshape(ours.shape), atol=rough)
+
+
+def test_a_folder_of_transformers_answers(tuned: tuple[str, Path, Path], tmp_path: Path) -> None:
+    """Saved by their class, with the tokenizer's files beside it: the same answers, and it can be learnt from."""
+    transformers = pytest.importorskip("transformers")
+    task, data, folder = tuned
+    getattr(transformers, THEIRS[task]).from_pretrained(folder).save_pretrained(tmp_path / "theirs")
+    for name in ("spiece.model", "tokenizer_config.json"):
+        shutil.copy(folder / name, tmp_path / "theirs" / name)
+    theirs, ours = load(tmp_path / "theirs"), load(folder)
+    assert theirs.task == task
+    assert theirs.labels == ours.labels
+    rows = [fields for _, fields in TASKS[task].rows(data)]
+    inputs = [TASKS[task].plain_input(row, "row", None) for row in rows]
+    np.testing.assert_allclose(theirs.outputs(theirs.encode(inputs)), ours.outputs(ours.encode(inputs)), rtol=1e-5)
+
+
+def test_one_answer_for_everything_is_a_collapse(tuned: tuple[str, Path, Path]) -> None:
+    name, data, folder = tuned
+    predictor, task = load(folder), TASKS[name]
+    rows = task.read(data, Columns())
+    encoded = predictor.encode(rows.inputs)
+    gold = task.gold(rows, encoded, predictor.labels)
+    assert task.varied(gold)
+    outputs = predictor.outputs(encoded)
+    assert not task.collapsed(task.judge(encoded, gold, outputs, predictor.labels, predictor.decision))
+    nothing = np.zeros_like(outputs)
+    if name == "ner":
+        nothing[:, 0] = 1  # O everywhere
+    if name == "qa":
+        nothing[encoded.examples.starts[:-1]] = 9  # no answer anywhere
+    for decision in (predictor.decision, {}):  # nothing is decided while training goes on
+        assert task.collapsed(task.judge(encoded, gold, nothing, predictor.labels, decision))
+
+
+def test_windows_are_those_of_the_training(tune: Tune, tmp_path: Path) -> None:
+    tune("qa", write_rows_of("qa", tmp_path), tmp_path / "out", epochs=1.0, length=32, stride=10)
+    assert load(tmp_path / "out").windowing == (32, 10)
+    with pytest.raises(ConfigError, match="stride = 0: expected 1 token or more"):
+        tune("qa", tmp_path / "qa.json", tmp_path / "other", stride=0)
 
 
 def test_a_folder_tells_its_task_without_our_record(tuned: tuple[str, Path, Path]) -> None:
