@@ -21,6 +21,9 @@ _ROOMS = {
     "AlbertForMultipleChoice": "litebert.interop.padded",
     "AlbertForQuestionAnswering": "litebert.interop.padded",
     "AlbertForTokenClassification": "litebert.interop.padded",
+    "TextClassifier": "litebert.infer.estimators",
+    "TextRegressor": "litebert.infer.estimators",
+    "TokenTagger": "litebert.infer.estimators",
     "load": "litebert.infer.predictor",
     "load_tokenizer": "litebert.text.tokenizer",
 }
@@ -34,11 +37,15 @@ __all__ = [
     "AlbertForSequenceClassification",
     "AlbertForTokenClassification",
     "AlbertModel",
+    "TextClassifier",
+    "TextRegressor",
+    "TokenTagger",
     "load",
     "load_tokenizer",
 ]
 
 if TYPE_CHECKING:
+    from litebert.infer.estimators import TextClassifier, TextRegressor, TokenTagger
     from litebert.infer.predictor import load
     from litebert.interop.padded import (
         AlbertForMaskedLM,

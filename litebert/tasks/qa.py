@@ -4,7 +4,8 @@ Windows advance over the context, the question whole before each; the best spans
 Devlin et al. 2019 do. Dimensions: R questions, n sequences, T tokens, P pieces of a context.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -254,7 +255,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         """From which probability of none on no answer is given; 1: one is given always."""
         if all(target.answers for target in gold.targets):
             return {"no_answer_threshold": 1.0}
-        return {"no_answer_threshold": round(metrics["best_f1_thresh"], 9)}
+        return {"no_answer_threshold": metrics["no_answer_threshold"]}
 
     def answers(
         self, encoded: QaEncoded, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]
@@ -281,16 +282,28 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         labels: Sequence[str],
         decision: Mapping[str, Any],
     ) -> Metrics:
-        """See `squad_metrics`; loss is that of the windows, in nats; `answered` the number of different answers."""
-        answers = self.answers(encoded, outputs, labels, decision)
-        texts = [answer.answer for answer in answers]
-        no_answer = {key: answer.no_answer_score for key, answer in zip(gold.keys, answers, strict=True)}
-        metrics = _squad(gold.keys, gold.targets, texts, no_answer)
-        return metrics | {"answered": float(len(set(texts))), "loss": _window_loss(encoded, gold, outputs)}
+        """See `squad_metrics`, the best thresholds being found on these very rows; loss is that of the windows, in
+        nats; `answered` the number of different answers; `no_answer_threshold` lies between the best one for F1 and the
+        next higher probability, away from both."""
+        always = self.answers(encoded, outputs, labels, {})
+        no_answer = {key: answer.no_answer_score for key, answer in zip(gold.keys, always, strict=True)}
+        metrics = _squad(gold.keys, gold.targets, [answer.answer for answer in always], no_answer)
+        decided = self.answers(encoded, outputs, labels, decision) if decision else always
+        texts = [answer.answer for answer in decided]
+        return (
+            metrics
+            | _squad(gold.keys, gold.targets, texts, None)
+            | {
+                "answered": float(len(set(texts))),
+                "no_answer_threshold": _above(metrics["best_f1_thresh"], no_answer.values()),
+                "loss": _window_loss(encoded, gold, outputs),
+            }
+        )
 
     def collapsed(self, metrics: Metrics) -> bool:
-        """The same answer, or none, to all questions."""
-        return metrics["answered"] <= 1
+        """The same answer, or none, to all questions; or answers that are never better than none at all."""
+        none_at_all = 100.0 * metrics.get("NoAns_total", 0.0) / metrics["total"]
+        return metrics["answered"] <= 1 or metrics["best_f1"] <= none_at_all + 1e-9
 
     def varied(self, gold: QaGold) -> bool:
         """Whether there are different answers."""
@@ -312,6 +325,14 @@ def _squad(
 ) -> Metrics:
     gold = {key: [given.text for given in target.answers] for key, target in zip(keys, targets, strict=True)}
     return squad_metrics(gold, dict(zip(keys, answers, strict=True)), no_answer)
+
+
+def _above(threshold: float, values: Iterable[float]) -> float:
+    """A threshold that divides values as the given one does, with room on both sides: halfway by their log-odds."""
+    higher = min((value for value in values if value > threshold), default=1.0)
+    inside = [min(max(value, 1e-12), 1 - 1e-12) for value in (threshold, higher)]
+    odds = [math.log(value) - math.log1p(-value) for value in inside]
+    return 1 / (1 + math.exp(-sum(odds) / 2))
 
 
 def _best_spans(encoded: QaEncoded, outputs: Floats, row: int, sequences: Sequence[int]) -> tuple[list[Span], float]:

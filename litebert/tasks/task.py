@@ -114,6 +114,9 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     cut: ClassVar[str] = ""
     """What the rows are of which a part is not read, and which part is."""
     label_names: ClassVar[Sequence[str]] = LABEL_NAMES
+    """Usual names of the column of the targets."""
+    fields: ClassVar[str] = "'text'"
+    """The fields of a row, for messages."""
 
     # --- from files to inputs and targets ---
 
@@ -171,9 +174,6 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
         if not isinstance(row, Mapping):
             raise InputError(f"{where} is a {type(row).__name__}; give a dict with {self.fields}")
         return self.input(row, self.columns(row, Columns(), where, trained=trained), where)
-
-    fields: ClassVar[str] = "'text'"
-    """The fields of a row, for messages."""
 
     def size(self, given: InputT) -> int:
         """About how many characters an input has."""

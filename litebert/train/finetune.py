@@ -6,7 +6,8 @@ OUT is a model folder. Beside the model's files it holds `training/`: `config.to
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +20,7 @@ from litebert.data.examples import Items, SequenceBatch
 from litebert.data.labelled import Columns, Labelled
 from litebert.errors import ConfigError
 from litebert.evaluate.evaluate import head_outputs, model_tokenizer, to_packed
-from litebert.evaluate.metrics import Metrics
+from litebert.evaluate.metrics import Doubles, Metrics
 from litebert.files import new_folder, require_empty
 from litebert.interop.huggingface import SavedModel, read_config, read_model, save_model
 from litebert.model.config import AlbertConfig
@@ -132,50 +133,55 @@ def finetune(
     Raises ConfigError for an unknown task or metric, OutputError where `out` is not empty or cannot be written,
     ModelFolderError and TokenizerError for a folder that is no model, InputError for rows that cannot be used.
     """
+    settings = settings or FinetuneSettings()
+    require_empty(Path(out))
+    read_config(model)  # a folder that is none is told before the rows are read
     job_task = task_named(task)
-    settings, out = settings or FinetuneSettings(), Path(out)
-    require_empty(out)
-    shape = read_config(model)
-    tokenizer = model_tokenizer(Path(model))
-    windowing = Windowing(_length(settings, shape), settings.stride)
     train_rows = job_task.read(train, columns or Columns())
-    labels = job_task.labels(train_rows)
     # The dev file has the columns of the training file, or at least columns of the usual names.
     dev_rows = job_task.read(dev, Columns(), train_rows.columns)
-    train_set, dev_set = (_encode(job_task, rows, labels, tokenizer, windowing) for rows in (train_rows, dev_rows))
-    primary = settings.metric or job_task.primary(train_set.gold, labels)
-    _check_metric(job_task, primary, labels)
-    job = _Job(
-        task=job_task,
-        folder=Path(model),
-        shape=shape,
-        settings=settings,
-        labels=labels,
-        primary=primary,
-        train=train_set,
-        dev=dev_set,
-        lesson=job_task.lesson(train_set.encoded, train_set.gold, labels, settings.class_weights),
-        device=choose_device(settings.device),
-    )
+    inputs = {"train": str(train), "dev": str(dev)}
+    return teach(job_task, model=model, train=train_rows, dev=dev_rows, out=out, settings=settings, inputs=inputs)
+
+
+def teach(
+    task: AnyTask,
+    *,
+    model: Path | str,
+    train: Labelled[Any, Any],
+    dev: Labelled[Any, Any],
+    out: Path | str,
+    settings: FinetuneSettings,
+    inputs: Mapping[str, str] | None = None,
+    row_weights: Doubles | None = None,
+) -> FinetuneReport:
+    """What `finetune` does, with rows that are read already.
+
+    inputs: what the record says of where they come from. row_weights: (R,), what each training row counts beside its
+    label's weight; 1 where not given.
+    """
+    out = Path(out)
+    require_empty(out)
+    tokenizer = model_tokenizer(Path(model))
+    job = _prepare(task, Path(model), train, dev, settings, tokenizer, row_weights)
     job.announce()
     with new_folder(out) as folder:
         record = folder / "training"
         record.mkdir()
-        inputs = {"task": task, "model": str(model), "train": str(train), "dev": str(dev)}
-        resolved = config.dump(inputs | {"columns": train_rows.columns._asdict()} | job.resolved())
-        (record / "config.toml").write_text(resolved, encoding="utf-8")
+        told = {"task": task.name, "model": str(model), **(inputs or {}), "columns": train.columns._asdict()}
+        (record / "config.toml").write_text(config.dump(told | job.resolved()), encoding="utf-8")
         seeds = range(settings.seed, settings.seed + settings.seeds)
-        shown = (primary, *job_task.shown)
+        shown = (job.primary, *task.shown)
         results, best, state = run_seeds(job.fit, seeds, job.rate, shown, record / "metrics.jsonl")
         report = FinetuneReport(
-            task=task,
+            task=task.name,
             model=out,
-            labels=labels,
-            columns=train_rows.columns,
-            train_rows=len(subset(len(train_rows), settings.train_rows, settings.seed)),
-            dev_rows=len(dev_rows),
-            primary_metric=primary,
-            majority=job_task.majority(train_set.gold, dev_set.gold),
+            labels=job.labels,
+            columns=train.columns,
+            train_rows=len(subset(len(train), settings.train_rows, settings.seed)),
+            dev_rows=len(dev),
+            primary_metric=job.primary,
+            majority=task.majority(job.train.gold, job.dev.gold),
             results=tuple(results),
             best=best,
         )
@@ -183,6 +189,39 @@ def finetune(
         saved = _write_model(folder, job, results[best], state, tokenizer)
     say_result(report, saved.opens_in_transformers)
     return report
+
+
+def _prepare(
+    task: AnyTask,
+    model: Path,
+    train: Labelled[Any, Any],
+    dev: Labelled[Any, Any],
+    settings: FinetuneSettings,
+    tokenizer: Tokenizer,
+    row_weights: Doubles | None,
+) -> "_Job":
+    shape = read_config(model)
+    windowing = Windowing(_length(settings, shape), settings.stride)
+    labels = task.labels(train)
+    train_set, dev_set = (_encode(task, rows, labels, tokenizer, windowing) for rows in (train, dev))
+    primary = settings.metric or task.primary(train_set.gold, labels)
+    _check_metric(task, primary, labels)
+    lesson = task.lesson(train_set.encoded, train_set.gold, labels, settings.class_weights)
+    if row_weights is not None:
+        items = lesson.items
+        lesson = replace(lesson, items=replace(items, weights=items.weights * row_weights[items.rows]))
+    return _Job(
+        task=task,
+        folder=model,
+        shape=shape,
+        settings=settings,
+        labels=labels,
+        primary=primary,
+        train=train_set,
+        dev=dev_set,
+        lesson=lesson,
+        device=choose_device(settings.device),
+    )
 
 
 def _write_model(folder: Path, job: "_Job", result: SeedResult, state: State, tokenizer: Tokenizer) -> SavedModel:

@@ -110,3 +110,24 @@ def test_against_sklearn_on_every_possible_span(pairs: list[tuple[tuple[int, lis
     expected = precision_recall_fscore_support(truth, given_, labels=[True], average="macro", zero_division=0.0)
     metrics = entity_metrics(gold, predicted)
     assert [metrics[name] for name in ("precision", "recall", "f1")] == pytest.approx(list(expected[:3]))
+
+
+def table_chunks(tags: tuple[str, ...]) -> list[Chunk]:
+    """By conlleval's table: which tag after which ends an entity, and which begins one."""
+    ends = {*itertools.product("ES", "BIESO"), *itertools.product("BI", "BSO")}
+    begins = {*itertools.product("BIESO", "BS"), *itertools.product("ESO", "EI")}
+    found, start, before, label = [], 0, "O", ""
+    for at, tag in enumerate((*tags, "O")):
+        now, _, kind = tag.partition("-")
+        if before != "O" and ((before, now) in ends or kind != label):
+            found.append(Chunk(start, at, label))
+        if now != "O" and ((before, now) in begins or kind != label):
+            start = at
+        before, label = now, kind
+    return found
+
+
+def test_every_sequence_of_four_tags_by_conllevals_table() -> None:
+    tags = ["O", *(f"{prefix}-{label}" for prefix in "BIES" for label in "XY")]
+    for sequence in itertools.product(tags, repeat=4):
+        assert chunks(sequence) == table_chunks(sequence), sequence

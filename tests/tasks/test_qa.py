@@ -85,6 +85,10 @@ def test_the_threshold_is_that_of_the_dev_set(tokenizer: Tokenizer, tmp_path: Pa
     assert TASK.primary(gold, LABELS) == "best_f1"
     decided = TASK.judge(encoded, gold, outputs, LABELS, TASK.decide(gold, metrics))
     assert decided["f1"] == pytest.approx(metrics["best_f1"])
+    # A last bit more or less, as another batch may give, changes no decision.
+    for factor in (1 - 1e-6, 1 + 1e-6):
+        again = TASK.judge(encoded, gold, outputs * factor, LABELS, TASK.decide(gold, metrics))
+        assert again["f1"] == decided["f1"]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 computes the same logits from its folder."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 import litebert
 from litebert.cli import main
+from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows
 from litebert.errors import ConfigError
 from litebert.infer.predictor import evaluate_model, load, predict_file
@@ -146,6 +148,46 @@ def test_transformers_computes_the_same_logits(tuned: tuple[str, Path, Path], to
         np.testing.assert_allclose(ours, expected[0].numpy().reshape(ours.shape), atol=rough)
 
 
+def test_a_folder_of_transformers_answers(tuned: tuple[str, Path, Path], tmp_path: Path) -> None:
+    """Saved by their class, with the tokenizer's files beside it: the same answers, and it can be learnt from."""
+    transformers = pytest.importorskip("transformers")
+    task, data, folder = tuned
+    getattr(transformers, THEIRS[task]).from_pretrained(folder).save_pretrained(tmp_path / "theirs")
+    for name in ("spiece.model", "tokenizer_config.json"):
+        shutil.copy(folder / name, tmp_path / "theirs" / name)
+    theirs, ours = load(tmp_path / "theirs"), load(folder)
+    assert theirs.task == task
+    assert theirs.labels == ours.labels
+    rows = [fields for _, fields in TASKS[task].rows(data)]
+    inputs = [TASKS[task].plain_input(row, "row", None) for row in rows]
+    np.testing.assert_allclose(theirs.outputs(theirs.encode(inputs)), ours.outputs(ours.encode(inputs)), rtol=1e-5)
+
+
+def test_one_answer_for_everything_is_a_collapse(tuned: tuple[str, Path, Path]) -> None:
+    name, data, folder = tuned
+    predictor, task = load(folder), TASKS[name]
+    rows = task.read(data, Columns())
+    encoded = predictor.encode(rows.inputs)
+    gold = task.gold(rows, encoded, predictor.labels)
+    assert task.varied(gold)
+    outputs = predictor.outputs(encoded)
+    assert not task.collapsed(task.judge(encoded, gold, outputs, predictor.labels, predictor.decision))
+    nothing = np.zeros_like(outputs)
+    if name == "ner":
+        nothing[:, 0] = 1  # O everywhere
+    if name == "qa":
+        nothing[encoded.examples.starts[:-1]] = 9  # no answer anywhere
+    for decision in (predictor.decision, {}):  # nothing is decided while training goes on
+        assert task.collapsed(task.judge(encoded, gold, nothing, predictor.labels, decision))
+
+
+def test_windows_are_those_of_the_training(tune: Tune, tmp_path: Path) -> None:
+    tune("qa", write_rows_of("qa", tmp_path), tmp_path / "out", epochs=1.0, length=32, stride=10)
+    assert load(tmp_path / "out").windowing == (32, 10)
+    with pytest.raises(ConfigError, match="stride = 0: expected 1 token or more"):
+        tune("qa", tmp_path / "qa.json", tmp_path / "other", stride=0)
+
+
 def test_a_folder_tells_its_task_without_our_record(tuned: tuple[str, Path, Path]) -> None:
     task, _, folder = tuned
     found = task_of(load(folder).model, {})
@@ -159,3 +201,19 @@ def test_the_table_is_the_list_of_tasks() -> None:
         assert task_named(name) is task
     with pytest.raises(ConfigError, match="task 'translate' is unknown; use one of classify, multilabel, regress, ner"):
         task_named("translate")
+
+
+@pytest.mark.parametrize("task", ["ner", "qa", "choice"])
+def test_equal_seeds_are_equal_bytes(task: str, tune: Tune, tmp_path: Path) -> None:
+    data = write_rows_of(task, tmp_path)
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        tune(task, data, tmp_path / name, seed=seed, epochs=1.0, length=24, max_tokens=100)
+    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_fewer_rows_of_choices_are_whole_rows(tune: Tune, tmp_path: Path) -> None:
+    report = tune("choice", write_rows_of("choice", tmp_path), tmp_path / "out", train_rows=7, epochs=1.0)
+    assert report.train_rows == 7
+    lines = (tmp_path / "out" / "training" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 1, "seven rows, however many choices, are one step of eight"
