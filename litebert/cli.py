@@ -248,6 +248,23 @@ def pretrain(
 
 
 @app.command
+def report(run: Path, /, *, out: Path | None = None) -> Answer:
+    """Write what a run of pretrain did as one HTML page that needs nothing but itself.
+
+    Parameters
+    ----------
+    run
+        Folder of the run; it may be going on, stopped or finished.
+    out
+        File of the page; `report.html` in the run folder where not given.
+    """
+    from litebert.train.report import write_report
+
+    written = write_report(run, out)
+    return Answer(data=written.to_dict(), text=str(written.report))
+
+
+@app.command
 def finetune(
     task: str,
     /,

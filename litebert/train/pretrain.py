@@ -260,18 +260,10 @@ def _set_unigram_bias(model: AlbertWithHeads, counts: np.ndarray) -> None:
 def _require_same_settings(settings: PretrainSettings, out: Path) -> None:
     """Refuse to go on with a run under settings that change what it computes."""
     then = config.build(PretrainSettings, config.read_toml(out / "config.toml"))
-    before, after = _flat(asdict(then)), _flat(asdict(settings))
+    before, after = config.flatten(asdict(then)), config.flatten(asdict(settings))
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name) and name not in MAY_CHANGE:
             raise CheckpointError(
                 f"{out} was begun with {name} = {before.get(name)!r}, now it is {after.get(name)!r}; "
                 "give the same settings (see its config.toml) or start another run"
             )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return flat
