@@ -151,9 +151,13 @@ def plan(
     preset: str = "base",
     length: int = 128,
     batch_size: int = 16,
+    micro_batches: int = 1,
     activation_checkpointing: Annotated[bool, Parameter(negative=())] = False,
+    precision: str = "bf16",
+    optimizer: str = "adamw",
+    compile: bool = True,
 ) -> Answer:
-    """Say what a model costs: parameters beside the paper's, FLOPs a token, memory to train.
+    """Say what a model costs: parameters beside the paper's, FLOPs a token, peak memory to train on a CPU.
 
     Parameters
     ----------
@@ -163,13 +167,30 @@ def plan(
         Tokens a sequence.
     batch_size
         Sequences a step.
+    micro_batches
+        Parts in which a step is computed.
     activation_checkpointing
         Recompute activations in the backward pass instead of keeping them.
+    precision
+        bf16 or fp32.
+    optimizer
+        adamw, lamb or muon.
+    compile
+        Whether the model is compiled, as `pretrain` does unless told otherwise.
     """
     from litebert.model.config import preset as make
     from litebert.model.plan import plan as run
 
-    result = run(make(preset), length=length, batch_size=batch_size, activation_checkpointing=activation_checkpointing)
+    result = run(
+        make(preset),
+        length=length,
+        batch_size=batch_size,
+        micro_batches=micro_batches,
+        activation_checkpointing=activation_checkpointing,
+        precision=precision,
+        optimizer=optimizer,
+        compiled=compile,
+    )
     return Answer(data={"preset": preset} | result.to_dict(), text=result.summary(preset))
 
 

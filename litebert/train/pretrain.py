@@ -21,10 +21,11 @@ from litebert.files import require_empty, write_text
 from litebert.interop.huggingface import load_model, save_model
 from litebert.model.config import AlbertConfig, preset
 from litebert.model.heads import AlbertWithHeads, build_model
+from litebert.model.memory import require_memory
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train import checkpoints
 from litebert.train.hooks import Checkpointer, Evaluator, MetricsLog, ProgressBar, describe
-from litebert.train.loop import Hook, LoopSettings, Metrics, Run, autocast, choose_device, train
+from litebert.train.loop import Hook, LoopSettings, Metrics, Run, autocast, choose_device, multiplies_bf16, train
 from litebert.train.objective import PretrainObjective
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
 from litebert.train.schedules import ScheduleSettings
@@ -55,7 +56,7 @@ class PretrainSettings:
 
 MAY_CHANGE = frozenset(
     {"data.workers", "data.micro_batches", "loop.device", "loop.compile", "loop.log_every", "loop.keep"}
-    | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens"}
+    | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens", "loop.activation_checkpointing"}
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
@@ -104,6 +105,8 @@ def pretrain(settings: PretrainSettings, out: Path, *, resume: bool = False) -> 
     device = choose_device(settings.loop.device)
     tokenizer = _shared_tokenizer(settings)
     model = _make_model(settings, tokenizer).to(device)
+    model.albert.encoder.activation_checkpointing = settings.loop.activation_checkpointing
+    _require_memory(settings, model, device)
     source = WindowSource(_folders(settings), SpecialIds.of(tokenizer), settings.data, settings.seed)
     counts = count_pieces(source.splits, tokenizer.vocab_size)
     if settings.unigram_bias and settings.init is None:
@@ -214,6 +217,24 @@ def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithH
     return model
 
 
+def _require_memory(settings: PretrainSettings, model: AlbertWithHeads, device: torch.device) -> None:
+    """Refuse a batch that this machine cannot hold, before anything is written."""
+    data, loop = settings.data, settings.loop
+    half = loop.precision == "bf16" or (loop.precision == "auto" and multiplies_bf16(device))
+    require_memory(
+        model,
+        device,
+        length=data.pairs.length,
+        batch_size=data.batch_size,
+        micro_batches=data.micro_batches,
+        masked_share=data.masking.share,
+        precision="bf16" if half else "fp32",
+        optimizer=settings.optimizer.name,
+        compiled=loop.compile,
+        activation_checkpointing=loop.activation_checkpointing,
+    )
+
+
 def _require_tokenizer(model: AlbertConfig, folder: Path, tokenizer: Tokenizer) -> None:
     """Refuse a model whose own tokenizer is not that of the data."""
     if load_tokenizer(folder).fingerprint != tokenizer.fingerprint or model.vocab_size != tokenizer.vocab_size:
@@ -260,10 +281,18 @@ def _set_unigram_bias(model: AlbertWithHeads, counts: np.ndarray) -> None:
 def _require_same_settings(settings: PretrainSettings, out: Path) -> None:
     """Refuse to go on with a run under settings that change what it computes."""
     then = config.build(PretrainSettings, config.read_toml(out / "config.toml"))
-    before, after = config.flatten(asdict(then)), config.flatten(asdict(settings))
+    before, after = _flat(asdict(then)), _flat(asdict(settings))
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name) and name not in MAY_CHANGE:
             raise CheckpointError(
                 f"{out} was begun with {name} = {before.get(name)!r}, now it is {after.get(name)!r}; "
                 "give the same settings (see its config.toml) or start another run"
             )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
