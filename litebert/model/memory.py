@@ -16,8 +16,9 @@ What a layer keeps, a token: 2 F (before and after the activation), 5 H (inputs 
 norms), and for each place of the padded attention 3 H (query, key, value) and the probabilities, N x L. Under autocast
 each weight has a copy in bfloat16.
 
-What torch.compile changes: it keeps the probabilities in bfloat16 alone; and as it adds up the gradients of a shared
-block's weights only once it has all of them, those of every layer wait, in the precision of the products.
+What torch.compile changes: it keeps the probabilities in bfloat16 alone, and adds up what layers that share a block
+have in common only once it has all of it. In bfloat16 the weights' gradients of every layer wait for that; in fp32
+products add to one another, and it is the gradients of query, key, value and result (4 H) that wait, for the biases.
 
 Two things are of the runtime and not of the model; they were measured once (benchmarks/memory.py): the process with
 its libraries and, after compilation, with the compiler; and the allocator's share. glibc keeps freed blocks of less
@@ -184,6 +185,7 @@ class _Costs(NamedTuple):
         blocks += [(2, tokens * hidden * 4)] * pre_norm  # the residual stream is fp32
         blocks += [(3, places * hidden * width), (2 if half and compiled else 1, scores * width)]
         blocks += [(1, scores * 4)] * (half and not compiled)
+        blocks += [(4, tokens * hidden * 4)] * (compiled and not half)
         blocks += [(2, scores * width)] * (config.attention_probs_dropout_prob > 0)
         blocks += [(2, tokens * hidden * width)] * (config.hidden_dropout_prob > 0)
         attention = scores * (2 * width if compiled else 8 + 2 * half) - 2 * tokens * inner * width
@@ -207,7 +209,7 @@ def _moments(
     block = sum(p.numel() for half in (encoder.attention[0], encoder.ffn[0]) for p in half.parameters())
     gradients = 4.0 * sum(sizes)
     before = gradients if batch.parts > 1 else 0.0  # those of the micro-batches before
-    waiting = float(costs.width * layers * block) if compiled else 0.0
+    waiting = float(costs.width * layers * block) if compiled and (costs.width < 4 or again) else 0.0
     copies = 2.0 * sum(sizes) if costs.width < 4 else 0.0
     kept = costs.embedding + layers * (costs.stream if again else costs.layer)
     small = layers * (costs.stream * (costs.stream < HEAP_BLOCK) if again else costs.small)

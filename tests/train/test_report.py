@@ -21,7 +21,8 @@ from litebert.train.charts import Chart, Series, figure, moving_mean, short, thi
 from litebert.train.loop import LoopSettings
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.pretrain import PretrainSettings, pretrain
-from litebert.train.report import Report, read_run, throughput, write_report
+from litebert.train.record import read_run, throughput
+from litebert.train.report import Report, write_report
 
 VOID = {"meta", "br", "line", "circle", "polyline"}
 
