@@ -175,9 +175,13 @@ def plan(
     model: str | None = None,
     length: int = 128,
     batch_size: int = 16,
+    micro_batches: int = 1,
     activation_checkpointing: Annotated[bool, Parameter(negative=())] = False,
+    precision: str = "bf16",
+    optimizer: str = "adamw",
+    compile: bool = True,
 ) -> Answer:
-    """Say what a model costs: parameters beside the paper's, FLOPs a token, memory to train.
+    """Say what a model costs: parameters beside the paper's, FLOPs a token, peak memory to train on a CPU.
 
     Parameters
     ----------
@@ -189,8 +193,16 @@ def plan(
         Tokens a sequence.
     batch_size
         Sequences a step.
+    micro_batches
+        Parts in which a step is computed.
     activation_checkpointing
         Recompute activations in the backward pass instead of keeping them.
+    precision
+        bf16 or fp32.
+    optimizer
+        adamw, lamb or muon.
+    compile
+        Whether the model is compiled, as `pretrain` does unless told otherwise.
     """
     from litebert.data.catalog import find_model
     from litebert.interop.huggingface import read_config
@@ -199,8 +211,16 @@ def plan(
 
     if preset is not None and model is not None:
         raise ConfigError("--preset and --model contradict each other; --model brings its own shape")
-    config = make(preset or "base") if model is None else read_config(find_model(model))
-    result = run(config, length=length, batch_size=batch_size, activation_checkpointing=activation_checkpointing)
+    result = run(
+        make(preset or "base") if model is None else read_config(find_model(model)),
+        length=length,
+        batch_size=batch_size,
+        micro_batches=micro_batches,
+        activation_checkpointing=activation_checkpointing,
+        precision=precision,
+        optimizer=optimizer,
+        compiled=compile,
+    )
     name = {"preset": preset or "base"} if model is None else {"model": model}
     return Answer(data=name | result.to_dict(), text=result.summary(*name.values()))
 
@@ -350,6 +370,23 @@ def distill(
     }
     report = run(_settings(DistillSettings, config, flags, assignments), out, resume=resume)
     return Answer(data=report.to_dict(), text=report.summary())
+
+
+@app.command
+def report(run: Path, /, *, out: Path | None = None) -> Answer:
+    """Write what a run of pretrain did as one HTML page that needs nothing but itself.
+
+    Parameters
+    ----------
+    run
+        Folder of the run; it may be going on, stopped or finished.
+    out
+        File of the page; `report.html` in the run folder where not given.
+    """
+    from litebert.train.report import write_report
+
+    written = write_report(run, out)
+    return Answer(data=written.to_dict(), text=str(written.report))
 
 
 @app.command

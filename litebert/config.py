@@ -121,6 +121,14 @@ def nest(name: str, value: Any) -> Tree:
     return {section: nest(rest, value) if rest else value}
 
 
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Tree:
+    """Turn nested dictionaries into one of dotted names, the other way round from `nest`."""
+    flat: Tree = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def _toml_lines(tree: Mapping[str, Any], path: list[str]) -> list[str]:
     plain = {k: v for k, v in tree.items() if not isinstance(v, Mapping) and v is not None}
     lines = [f"[{'.'.join(path)}]"] if path and (plain or not tree) else []

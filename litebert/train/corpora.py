@@ -21,6 +21,7 @@ from litebert.train.parallel import World
 MAY_CHANGE = frozenset(
     {"data.workers", "data.micro_batches", "loop.device", "loop.compile", "loop.log_every", "loop.keep"}
     | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens", "loop.rollbacks"}
+    | {"loop.activation_checkpointing"}
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 

@@ -35,6 +35,9 @@ class LoopSettings:
     """`bf16`: matrix products in bfloat16, weights in fp32. `auto`: bf16 where the processor multiplies it fast."""
     compile: bool = True
     """Compile the model (torch.compile) before step 1."""
+    activation_checkpointing: bool = False
+    """Compute each layer's activations again in the backward pass instead of keeping them: a third more arithmetic,
+    memory that hardly grows with the number of layers."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: the GPU where there is one."""
     checkpoint_every: int = 500

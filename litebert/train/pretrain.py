@@ -18,6 +18,7 @@ from litebert.errors import ConfigError
 from litebert.interop.huggingface import load_model, save_model
 from litebert.model.config import preset
 from litebert.model.heads import AlbertWithHeads, build_model
+from litebert.model.memory import require_memory
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.checkpoints import Progress
 from litebert.train.corpora import (
@@ -31,7 +32,7 @@ from litebert.train.corpora import (
     training_source,
 )
 from litebert.train.hooks import PlateauWatch, describe
-from litebert.train.loop import LoopSettings, Metrics, Run, autocast, choose_device, stop_signals
+from litebert.train.loop import LoopSettings, Metrics, Run, autocast, choose_device, stop_signals, uses_bf16
 from litebert.train.objective import PretrainObjective
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
 from litebert.train.parallel import World, restarted, world
@@ -113,6 +114,8 @@ def _pretrain(
     corpora = open_folders(settings, here)
     tokenizer = load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
     model = _make_model(settings, tokenizer).to(here.device)
+    model.albert.encoder.activation_checkpointing = settings.loop.activation_checkpointing
+    _require_memory(settings, model, here)
     source = training_source(settings, tokenizer, settings.seed)
     counts = count_pieces(source.splits, tokenizer.vocab_size)
     if settings.unigram_bias and settings.init is None:
@@ -190,6 +193,23 @@ def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithH
     if length > longest:
         raise ConfigError(f"length = {length}: the model has positions for {longest} tokens; lower --length")
     return model
+
+
+def _require_memory(settings: PretrainSettings, model: AlbertWithHeads, world: World) -> None:
+    """Refuse a batch that this machine cannot hold, before anything is written."""
+    data, loop = settings.data, settings.loop
+    require_memory(
+        model,
+        world.device,
+        length=data.pairs.length,
+        batch_size=data.batch_size,
+        micro_batches=data.micro_batches * world.size,
+        masked_share=data.masking.share,
+        precision="bf16" if uses_bf16(loop.precision, world.device) else "fp32",
+        optimizer=settings.optimizer.name,
+        compiled=loop.compile,
+        activation_checkpointing=loop.activation_checkpointing,
+    )
 
 
 @torch.no_grad()

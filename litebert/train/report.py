@@ -1,0 +1,353 @@
+"""The report of a run: one HTML page that needs nothing but itself.
+
+Everything is read from the run folder, and from its data folders where they are still there. A run that is going on,
+was stopped or crashed has a report too: what is not there is left out or said to be missing.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from litebert import __version__, config
+from litebert.errors import OutputError
+from litebert.files import write_text
+from litebert.train import charts
+from litebert.train.charts import Chart, Point, Series, figure, short
+from litebert.train.pretrain import PretrainSettings
+from litebert.train.record import Line, RunRecord, Throughput, but_the_first, is_number, read_run, throughput
+
+INCIDENTS = {
+    "resumed": "the run was stopped and went on",
+    "rolled_back": "the loss went astray, and the run went back to a checkpoint",
+    "damaged_checkpoint": "a checkpoint was not whole, the one before it was used",
+    "not_bit_exact": "the run went on elsewhere, its bits may differ from then on",
+    "stopped": "the run was asked to stop, and did",
+    "plateau": "the model did not learn more than frequencies",
+}
+"""What the words in `what` mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Where the page is, and the figures at its head."""
+
+    report: Path
+    finished: bool
+    step: int
+    steps: int | None
+    """Steps that the run was to take."""
+    tokens: int
+    seconds: float
+    held_out: dict[str, float] = field(default_factory=dict)
+    """The last evaluation."""
+    unigram_entropy: float | None = None
+    tokens_per_second: float | None = None
+    data_share: float | None = None
+    incidents: dict[str, int] = field(default_factory=dict)
+    """How many there were of each kind."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain values."""
+        return asdict(self) | {"report": str(self.report)}
+
+
+def write_report(run: Path, out: Path | None = None) -> Report:
+    """Write the page of a run to `out`, by default `report.html` in the run folder.
+
+    Raises CheckpointError where `run` is no run folder, OutputError where `out` cannot be written.
+    """
+    page = out or run / "report.html"
+    if page.is_dir():
+        raise OutputError(f"{page} is a folder; name a file for the page, such as {page / 'report.html'}")
+    record = read_run(run)
+    speed = throughput(record.train)
+    last = record.train[-1] if record.train else {}
+    kinds = [str(line.get("what", "?")) for line in record.incidents]
+    report = Report(
+        report=page,
+        finished=record.finished,
+        step=record.step,
+        steps=_number(record.settings.get("loop.steps")),
+        tokens=int(last.get("tokens", 0)),
+        seconds=float(last.get("time", 0.0)),
+        held_out=_losses(record.held_out[-1]) if record.held_out else {},
+        unigram_entropy=record.unigram_entropy,
+        tokens_per_second=speed.tokens_per_second if speed else None,
+        data_share=speed.data_share if speed else None,
+        incidents={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+    )
+    write_text(page, render(record, report, speed))
+    return report
+
+
+def render(record: RunRecord, report: Report, speed: Throughput | None) -> str:
+    """Return the page."""
+    template = Template(files("litebert.train").joinpath("report.html").read_text(encoding="utf-8"))
+    default = config.flatten(asdict(PretrainSettings()))
+    return template.substitute(
+        title=escape(f"{record.folder.resolve().name}: pre-training report"),
+        name=escape(record.folder.resolve().name),
+        badge=_badge(record, report),
+        subtitle=_subtitle(record),
+        tiles=_tiles(record, report),
+        charts=_charts(record),
+        incidents=_incidents(record, report),
+        throughput=_throughput(record, report, speed),
+        environment=_environment(record),
+        data=_data(record, report),
+        settings_note="Values that differ from the defaults stand out.",
+        settings=_settings(record.settings, default),
+        footer=f"litebert {escape(__version__)} wrote this page on {_date(time.time())}.",
+        left=charts.LEFT,
+        right=charts.RIGHT,
+        top=charts.TOP,
+        bottom=charts.BOTTOM,
+    )
+
+
+def _badge(record: RunRecord, report: Report) -> str:
+    if record.finished:
+        return '<span class="badge good">finished</span>'
+    of = f" of {report.steps:,}" if report.steps else ""
+    return f'<span class="badge open">unfinished: step {report.step:,}{of}</span>'
+
+
+def _subtitle(record: RunRecord) -> str:
+    settings = record.settings
+    parts = [f"from {settings['init']}" if settings.get("init") else f"preset {settings.get('preset', '?')}"]
+    if record.parameters:
+        parts.append(f"{record.parameters / 1e6:.2f}M parameters")
+    parts.append(f"length {settings.get('data.pairs.length', '?')}, batch {settings.get('data.batch_size', '?')}")
+    parts.append(f"{settings.get('optimizer.name', '?')}, seed {settings.get('seed', '?')}")
+    if record.written is not None:
+        parts.append(f"last metrics {_date(record.written)}")
+    return " · ".join(escape(part) for part in parts)
+
+
+def _tiles(record: RunRecord, report: Report) -> str:
+    tiles = [("steps", f"{report.step:,}", f"of {report.steps:,}" if report.steps else "")]
+    tiles.append(("tokens read", short(report.tokens), _epochs(record, report)))
+    tiles.append(("time in steps", _duration(report.seconds), ""))
+    held = report.held_out
+    if "mlm_loss" in held:
+        below = f"{report.unigram_entropy - held['mlm_loss']:.2f} below unigrams" if report.unigram_entropy else ""
+        tiles.append(("held-out loss", f"{held['mlm_loss']:.3f}", below))
+        tiles.append(("held-out accuracy", _percent(held.get("mlm_accuracy", 0.0)), "of masked tokens"))
+    if "order_accuracy" in held:
+        tiles.append(("held-out sentence order", _percent(held["order_accuracy"]), "chance is 50 %"))
+    if report.tokens_per_second is not None:
+        waits = f"waits {_percent(report.data_share or 0.0)} for data"
+        tiles.append(("tokens/s, median", short(report.tokens_per_second), waits))
+    count = len(record.incidents)
+    shown = [_tile(*tile) for tile in tiles]
+    return "".join([*shown, _tile("incidents", str(count), "" if count else "nothing to tell", bad=count > 0)])
+
+
+def _tile(name: str, value: str, note: str, *, bad: bool = False) -> str:
+    style = "card tile bad" if bad else "card tile"
+    return f'<div class="{style}"><span>{escape(name)}</span><b>{escape(value)}</b><span>{escape(note)}</span></div>'
+
+
+def _charts(record: RunRecord) -> str:
+    marks = [float(line["step"]) for line in record.incidents if is_number(line.get("step"))]
+    entropy = record.unigram_entropy
+    clip = _number(record.settings.get("optimizer.clip"))
+
+    def both(name: str) -> list[Series]:
+        training = Series(name="training", style="train", points=_points(record.train, name), smooth=True)
+        return [training, Series(name="held-out", style="held", points=_points(record.held_out, name))]
+
+    def one(name: str, title: str, *, smooth: bool) -> list[Series]:
+        return [Series(name=title, style="train", points=_points(record.train, name), smooth=smooth)]
+
+    def loss(value: float) -> str:
+        return f"{value:.4g}"
+
+    shown = (
+        Chart(
+            title="Masked-token loss, nats",
+            series=both("mlm_loss"),
+            format=loss,
+            levels=(("unigram entropy", entropy),) if entropy else (),
+            marks=marks,
+            width=800.0,
+        ),
+        Chart(title="Masked-token accuracy", series=both("mlm_accuracy"), format=_percent, marks=marks),
+        Chart(
+            title="Sentence-order accuracy",
+            series=both("order_accuracy"),
+            format=_percent,
+            levels=(("chance", 0.5),),
+            marks=marks,
+        ),
+        Chart(title="Sentence-order loss, nats", series=both("order_loss"), format=loss, marks=marks),
+        Chart(
+            title="Gradient norm",
+            series=one("gradient_norm", "norm", smooth=True),
+            format=short,
+            levels=(("clipped at", float(clip)),) if clip else (),
+            marks=marks,
+            log=True,
+        ),
+        Chart(title="Learning rate", series=one("learning_rate", "rate", smooth=False), format=short, marks=marks),
+        Chart(
+            title="Tokens a second",
+            series=[
+                Series(
+                    name="tokens/s",
+                    style="train",
+                    points=_points(but_the_first(record.train), "tokens_per_second"),
+                    smooth=True,
+                )
+            ],
+            format=short,
+            marks=marks,
+        ),
+    )
+    figures = "".join(figure(chart) for chart in shown)
+    if not figures:
+        return '<p class="soft">No metrics have been written yet.</p>'
+    return f'<h2>Curves</h2><div class="charts">{figures}</div>'
+
+
+def _incidents(record: RunRecord, report: Report) -> str:
+    notes: list[str] = []
+    odd = sum(isinstance(v, float) and v - v != 0 for line in (*record.train, *record.held_out) for v in line.values())
+    if odd:
+        notes.append(f"{odd:,} values of the metrics are not finite; the curves leave them out.")
+    if record.unreadable:
+        notes.append(f"{record.unreadable:,} lines of metrics.jsonl cannot be read (a kill cuts the last one off).")
+    text = "".join(f'<p class="soft">{note}</p>' for note in notes)
+    if not record.incidents:
+        return f'<div class="card soft">None.{text}</div>'
+    summary = ", ".join(
+        f"{escape(kind)} × {count}" + (f" ({INCIDENTS[kind]})" if kind in INCIDENTS else "")
+        for kind, count in report.incidents.items()
+    )
+    cells = [
+        (_plain(line["step"]), str(line.get("what", "?")), str(line.get("detail", ""))) for line in record.incidents
+    ]
+    rows = "".join(
+        f'<tr><td>{escape(step)}</td><td class="what">{escape(what)}</td><td>{escape(detail)}</td></tr>'
+        for step, what, detail in cells
+    )
+    table = f"<table><thead><tr><th>step</th><th>what</th><th>detail</th></tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="card"><p>{summary}</p><div class="scroll">{table}</div>{text}</div>'
+
+
+def _throughput(record: RunRecord, report: Report, speed: Throughput | None) -> str:
+    if speed is None:
+        return '<span class="soft">No step has been timed.</span>'
+    rows = {
+        "tokens a second, median": f"{speed.tokens_per_second:,.0f}",
+        "seconds a step, median": f"{speed.seconds:.3g}",
+        "seconds a step, 95 % at most": f"{speed.slow:.3g}",
+        "share of time that waits for data": _percent(speed.data_share, 2),
+    }
+    first = record.train[0]
+    if len(record.train) > 1 and "seconds" in first:
+        rows["first step, with compilation"] = f"{first['seconds']:.3g} s"
+    if report.seconds:
+        rows["tokens a second, over all"] = f"{report.tokens / report.seconds:,.0f}"
+    return _table(rows) + f'<p class="soft">Of {len(record.train):,} logged steps; the first is left out.</p>'
+
+
+def _environment(record: RunRecord) -> str:
+    names = {"torch": "torch", "threads": "threads", "cpu": "processor capability", "litebert": "litebert"}
+    rows = {names.get(name, name): _plain(value) for name, value in record.environment.items()}
+    rows["precision"] = _plain(record.settings.get("loop.precision", "?"))
+    rows["compiled"] = _plain(record.settings.get("loop.compile", "?"))
+    rows["device"] = _plain(record.settings.get("loop.device", "?"))
+    note = "" if record.environment else '<p class="soft">No checkpoint has been written that would say more.</p>'
+    return _table(rows) + note
+
+
+def _data(record: RunRecord, report: Report) -> str:
+    cards: list[str] = []
+    for name, index in record.data.items():
+        rows = {"weight": _plain(record.settings.get(f"folders.{name}", "?"))}
+        if index:
+            splits, tokenizer = index.get("splits", {}), index.get("tokenizer", {})
+            for split, label in (("train", "training"), ("held_out", "held-out")):
+                counts = splits.get(split, {})
+                rows[f"{label} documents"] = _plain(counts.get("documents", "?"))
+                rows[f"{label} tokens"] = _plain(counts.get("tokens", "?"))
+            rows["unigram entropy"] = f"{_plain(splits.get('train', {}).get('unigram_entropy', '?'))} nats"
+            rows["vocabulary"] = f"{_plain(tokenizer.get('vocab_size', '?'))} pieces"
+            rows["tokenizer"] = str(tokenizer.get("fingerprint", "?"))[:16]
+            rows["sources"] = ", ".join(map(str, index.get("sources", {}))) or "?"
+        note = "" if index else '<p class="soft">This folder is no longer there, so that nothing more is known.</p>'
+        cards.append(f'<div class="card"><h3>{escape(name)}</h3>{_table(rows)}{note}</div>')
+    return f'<div class="pair">{"".join(cards)}</div>' if cards else '<p class="soft">No data folders are named.</p>'
+
+
+def _settings(settings: Mapping[str, Any], default: Mapping[str, Any]) -> str:
+    sections: dict[str, list[str]] = {}
+    for name, value in settings.items():
+        section, _, key = name.rpartition(".")
+        if section == "folders" or name.startswith("folders."):
+            continue
+        changed = name not in default or default[name] != value
+        was = f' <span class="was">default {escape(_plain(default[name]))}</span>' if name in default else ""
+        sections.setdefault(section, []).append(
+            f"<tr{' class=changed' if changed else ''}><th>{escape(key)}</th>"
+            f"<td>{escape(_plain(value))}{was if changed else ''}</td></tr>"
+        )
+    return "".join(
+        f'<div class="card"><h3>{escape(section or "run")}</h3><table class="settings">{"".join(rows)}</table></div>'
+        for section, rows in sections.items()
+    )
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+    return f"<table>{body}</table>"
+
+
+def _points(lines: Iterable[Line], name: str) -> list[Point]:
+    return [(float(line["step"]), float(line[name])) for line in lines if is_number(line.get(name))]
+
+
+def _losses(line: Line) -> dict[str, float]:
+    return {name: float(value) for name, value in line.items() if name.endswith(("_loss", "_accuracy"))}
+
+
+def _epochs(record: RunRecord, report: Report) -> str:
+    if len(record.data) != 1:
+        return ""
+    (index,) = record.data.values()
+    tokens = index.get("splits", {}).get("train", {}).get("tokens")
+    return f"about {report.tokens / tokens:.2g} epochs" if tokens else ""
+
+
+def _number(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

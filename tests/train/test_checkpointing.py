@@ -1,0 +1,65 @@
+"""Activation checkpointing in the objective of pre-training: less is kept, no gradient changes by a bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from litebert.data.batches import DataSettings, PretrainBatch
+from litebert.data.pairs import PairSettings
+from litebert.model.config import preset
+from litebert.model.heads import build_model
+from litebert.train.corpora import MAY_CHANGE
+from litebert.train.loop import autocast, seed_everything
+from litebert.train.objective import PretrainObjective
+
+
+def gradients(block: str, *, checkpointing: bool, compiled: bool, precision: str = "fp32") -> dict[str, torch.Tensor]:
+    """Of two steps with dropout everywhere, through three layers that share their block."""
+    dropout = {f"{part}_dropout_prob": 0.1 for part in ("hidden", "attention_probs", "embedding")}
+    config = preset(
+        "base", vocab_size=300, hidden_size=64, num_attention_heads=4, intermediate_size=128, num_hidden_layers=3,
+        block=block, **dropout,
+    )  # fmt: skip
+    rng, tokens = np.random.default_rng(1), 8 * 32
+    batch = PretrainBatch(
+        input_ids=rng.integers(5, 300, tokens),
+        position_ids=np.tile(np.arange(32), 8),
+        token_type_ids=np.zeros(tokens, np.int64),
+        cu_seqlens=(np.arange(9) * 32).astype(np.int32),
+        masked_positions=np.sort(rng.choice(tokens, 38, replace=False)),
+        masked_labels=rng.integers(5, 300, 38),
+        order_labels=rng.integers(0, 2, 8),
+    )
+    torch._dynamo.reset()
+    model = build_model(config, generator=torch.Generator().manual_seed(1)).train()
+    model.albert.encoder.activation_checkpointing = checkpointing
+    settings = DataSettings(batch_size=8, pairs=PairSettings(length=32))
+    cpu = torch.device("cpu")
+    objective = PretrainObjective(model, settings, lambda: autocast(precision, cpu), compiled=compiled)  # type: ignore[arg-type]
+    for step in range(2):
+        seed_everything(1, step)
+        objective.backward(batch)
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's compiler uses what torch deprecates
+@pytest.mark.parametrize(
+    ("block", "compiled", "precision"),
+    [
+        ("post_norm", False, "fp32"),
+        ("post_norm", False, "bf16"),
+        ("pre_norm", False, "fp32"),
+        ("post_norm", True, "fp32"),
+        ("pre_norm", True, "bf16"),
+    ],
+)
+def test_gradients_are_the_same_bits_with_and_without(block: str, compiled: bool, precision: str) -> None:
+    kept, again = (gradients(block, checkpointing=on, compiled=compiled, precision=precision) for on in (False, True))
+    assert kept.keys() == again.keys()
+    for name, gradient in kept.items():
+        assert torch.equal(gradient, again[name]), name
+    assert all(gradient.abs().max() > 0 for gradient in kept.values())
+
+
+def test_it_may_change_when_a_run_goes_on() -> None:
+    assert "loop.activation_checkpointing" in MAY_CHANGE
