@@ -160,7 +160,11 @@ def _charts(record: RunRecord) -> str:
 
     def both(name: str) -> list[Series]:
         training = Series(name="training", style="train", points=_points(record.train, name), smooth=True)
-        return [training, Series(name="held-out", style="held", points=_points(record.held_out, name))]
+        held_out = Series(name="held-out", style="held", points=_points(record.held_out, name))
+        # Where several data folders hold some out, each has figures of its own: `mlm_loss/NAME`.
+        parts = sorted({key for line in record.held_out for key in line if key.startswith(f"{name}/")})
+        folders = [(key.partition("/")[2], _points(record.held_out, key)) for key in parts]
+        return [training, held_out, *(Series(name=folder, style="part", points=found) for folder, found in folders)]
 
     def one(name: str, title: str, *, smooth: bool) -> list[Series]:
         return [Series(name=title, style="train", points=_points(record.train, name), smooth=smooth)]

@@ -14,10 +14,10 @@ from litebert.train.objective import PretrainObjective
 
 
 def gradients(block: str, *, checkpointing: bool, compiled: bool, precision: str = "fp32") -> dict[str, torch.Tensor]:
-    """Of two steps with dropout everywhere, through three layers that share their block."""
+    """Of two steps with dropout everywhere, through two layers that share their block."""
     dropout = {f"{part}_dropout_prob": 0.1 for part in ("hidden", "attention_probs", "embedding")}
     config = preset(
-        "base", vocab_size=300, hidden_size=64, num_attention_heads=4, intermediate_size=128, num_hidden_layers=3,
+        "base", vocab_size=300, hidden_size=64, num_attention_heads=4, intermediate_size=128, num_hidden_layers=2,
         block=block, **dropout,
     )  # fmt: skip
     rng, tokens = np.random.default_rng(1), 8 * 32
@@ -45,13 +45,7 @@ def gradients(block: str, *, checkpointing: bool, compiled: bool, precision: str
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's compiler uses what torch deprecates
 @pytest.mark.parametrize(
     ("block", "compiled", "precision"),
-    [
-        ("post_norm", False, "fp32"),
-        ("post_norm", False, "bf16"),
-        ("pre_norm", False, "fp32"),
-        ("post_norm", True, "fp32"),
-        ("pre_norm", True, "bf16"),
-    ],
+    [("post_norm", False, "fp32"), ("pre_norm", False, "bf16"), ("post_norm", True, "fp32")],
 )
 def test_gradients_are_the_same_bits_with_and_without(block: str, compiled: bool, precision: str) -> None:
     kept, again = (gradients(block, checkpointing=on, compiled=compiled, precision=precision) for on in (False, True))

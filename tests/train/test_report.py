@@ -171,6 +171,14 @@ def test_incidents_are_shown_and_counted(tmp_path: Path) -> None:
     assert html.count('class="line mark"') == 4 * 7  # in every chart
 
 
+def test_each_data_folder_has_its_own_held_out_line(tmp_path: Path) -> None:
+    values = {"mlm_loss": 4.0, "mlm_loss/books": 3.5, "mlm_loss/news": 4.5}
+    lines = [train_line(1), {"step": 1, "kind": "held_out"} | values]
+    report, page = page_of(make_run(tmp_path / "run", lines))
+    assert [line["name"] for line in page.charts[0]["series"]] == ["training", "held-out", "books", "news"]
+    assert report.held_out == {"mlm_loss": 4.0}
+
+
 def test_everything_is_escaped(tmp_path: Path) -> None:
     evil = '<script>alert("1")</script>&\'$name'
     settings = PretrainSettings(folders={evil: 1.0}, init=evil, preset=evil, model={"position": evil})
