@@ -45,7 +45,7 @@ def claim(out: Path, settings: Any, *, resume: bool) -> bool:
         require_empty(out, "add --resume to go on with the run there, or choose another folder")
         return False
     then = config.build(type(settings), config.read_toml(out / "config.toml"))
-    before, after = (_flat(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))
+    before, after = (config.flatten(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name) and name not in MAY_CHANGE:
             raise CheckpointError(
@@ -53,14 +53,6 @@ def claim(out: Path, settings: Any, *, resume: bool) -> bool:
                 "give the same settings (see its config.toml) or start another run"
             )
     return True
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def open_folders(settings: RunSettings, world: World) -> list[TokenCorpus]:
