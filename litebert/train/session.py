@@ -4,11 +4,15 @@ A run folder holds `config.toml` (resolved, written before step 1), `metrics.jso
 `checkpoints/step-N/`. What a run learns is not known here: pre-training and distillation share all of this.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Any, NoReturn
+
+import torch
+from torch._inductor.exc import InductorError
 
 from litebert import config
 from litebert.console import log, progress
@@ -19,6 +23,9 @@ from litebert.train import checkpoints
 from litebert.train.hooks import Checkpointer, Evaluator, MetricsLog, ProgressBar, describe
 from litebert.train.loop import Diverged, Hook, LoopSettings, Metrics, Objective, Run, train, uses_bf16
 from litebert.train.schedules import ScheduleSettings
+
+COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+"""Environment variable that names the folder in which torch keeps compiled code."""
 
 
 @dataclass(kw_only=True)
@@ -103,6 +110,9 @@ class Session:
             except Diverged as divergence:
                 self._roll_back(divergence, metrics_log)
                 continue
+            except InductorError as error:
+                self._compile_anew(error)
+                continue
             if self.run.progress.step < self.loop.steps:
                 self._stop(received() or SIGTERM, metrics_log)
 
@@ -167,6 +177,19 @@ class Session:
                 f"windows {windows}"
             )
             metrics_log.incident(run.progress, "rolled_back", detail)
+
+    def _compile_anew(self, error: InductorError) -> None:
+        """Compile in an empty folder; raises `error` if that has been tried.
+
+        A process that is killed while it compiles may leave half a file in the usual folder, on which all fail then.
+        """
+        if os.environ.get(COMPILER_CACHE, "").startswith(str(self.out.absolute())):
+            raise error
+        log("compiling failed, perhaps on files that a killed process has left; once more, in a new folder")
+        os.environ[COMPILER_CACHE] = str(self.out.absolute() / "compiled")
+        torch.compiler.reset()
+        self.run.optimizer.zero_grad()
+        self._continue(self.run.progress)
 
     def _continue(self, reached: checkpoints.Progress) -> None:
         self.run.progress = reached
