@@ -89,7 +89,7 @@ def factorize(source: Albert, batches: Sequence[Packed], width: int, metric: Ten
     read = embedding.norm.weight.double()[:, None] * basis  # (source's E, E - 1)
     read = torch.linalg.qr(read - read.mean(0))[0]
     mean_free = torch.linalg.svd(torch.eye(width) - 1 / width)[0].double()  # (E, E), the last column is not
-    turn = read @ mean_free[:, : read.shape[1]].T  # (source's E, E)
+    turn: Tensor = read @ mean_free[:, : read.shape[1]].T  # (source's E, E)
 
     def narrow(table: Tensor) -> Tensor:
         table = table.double()
