@@ -26,7 +26,7 @@ from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.files import new_folder, require_empty
 from litebert.interop.compressed import Closeness, CompressReport, closeness
 from litebert.interop.factorize import Factorized, copied, factorize, sensitivity, sentence_vectors
-from litebert.interop.huggingface import SENTENCE_FILES, read_json, read_model, save_model
+from litebert.interop.huggingface import SENTENCE_FILES, SavedModel, read_json, read_model, save_model
 from litebert.interop.merge import State, aligned_attention, aligned_ffn, low_rank, mean
 from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Albert
@@ -103,15 +103,24 @@ def compress(
         carried=(*carried, *_sentence_files(source)),
         text=text.origin,
     )
+    saved = _write(out, source, student, tokenizer, dict(loaded.extra) | _extra(source, report))
+    return replace(report, note=saved.note)
+
+
+def _write(
+    out: Path, source: Path, student: AlbertWithHeads, tokenizer: Tokenizer, extra: Mapping[str, Any]
+) -> SavedModel:
+    """Write the model and the files that are taken along as they are, all of it or nothing."""
     with new_folder(out) as folder:
-        saved = save_model(student, folder / "saved", tokenizer, dict(loaded.extra) | _extra(source, report))
+        saved = save_model(student, folder / "saved", tokenizer, extra)
         for file in sorted((folder / "saved").iterdir()):
             file.rename(folder / file.name)
         (folder / "saved").rmdir()
         for name in _sentence_files(source):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, folder / name)
-    return replace(report, note=saved.note)
+    # The note names the folder that it was written to first.
+    return saved._replace(folder=out, note=saved.note.replace(str(saved.folder), str(out)))
 
 
 def student_config(

@@ -167,6 +167,7 @@ def test_other_depths_and_plans(
     assert model.config.num_hidden_layers == (layers or LAYERS)
     assert model.config.sharing == sharing or model.config.sharing in ("all", "none")
     assert -1 <= report.closeness.cosine <= 1
+    assert ".partial" not in report.note
     assert bool(report.note) == (sharing in ("attention", "ffn", "cycle=2", "deltas=3"))
 
 
