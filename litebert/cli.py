@@ -649,6 +649,47 @@ def bench_pretrain(
     return Answer(data=result.to_dict(), text=f"{result.summary()}\n{json.dumps(result.to_dict())}")
 
 
+@app.command
+def compress(
+    source: str,
+    /,
+    *,
+    out: Path,
+    embedding_size: int = 128,
+    sharing: str = "all",
+    layers: int | None = None,
+    start: str = "best",
+    text: Annotated[list[Path] | None, Many] = None,
+) -> Answer:
+    """Make an ALBERT of any encoder of BERT's family: embedding factorized, layers shared; nothing is trained.
+
+    Parameters
+    ----------
+    source
+        Folder or name of the model: an ALBERT, BERT, DistilBERT, ELECTRA, RoBERTa, XLM-RoBERTa or MPNet.
+    out
+        Folder of the ALBERT.
+    embedding_size
+        Width of the factorized embedding.
+    sharing
+        all, attention, ffn, none, groups=K, cycle=K or deltas=R.
+    layers
+        Layers of the result; those of the source where not given.
+    start
+        What a shared block starts from: the average of the source's layers, one of them by its number, or the best of
+        all these on real text.
+    text
+        Files or folders of prose to solve and compare on; $LITEBERT_DATA/corpus, else the documentation of Python's
+        library, where not given.
+    """
+    from litebert.data.catalog import find_model
+    from litebert.interop.compress import compress as run
+
+    folder = find_model(source)
+    report = run(folder, out, embedding_size=embedding_size, sharing=sharing, layers=layers, start=start, texts=text)
+    return Answer(data=report.to_dict(), text=report.summary())
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; exits with 0, 2 (the user's input is at fault) or 1 (we are)."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)

@@ -23,6 +23,13 @@ from litebert.text.unigram import SentencePieceTokenizer
 
 CONFIG, WEIGHTS, OWN = "config.json", "model.safetensors", "litebert.json"
 MODEL_FILES = {CONFIG, WEIGHTS, OWN, "spiece.model", "tokenizer.json", "tokenizer_config.json"}
+SENTENCE_FILES = (
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
+"""Settings of sentence-transformers, where a model has them: pooling, longest text, normalization."""
 FORMAT_VERSION = 1
 
 _LABELLED = ("heads.classify.", "heads.ner.")

@@ -49,9 +49,8 @@ def make(kind: str, end: str, folder: Path, **fields: Any) -> Any:
     values = SHAPE | KINDS[kind] | fields
     name = values.pop("class")
     if name == "DistilBert":
-        values = {key: value for key, value in values.items() if key in DISTILBERT or key not in SHAPE} | {
-            "vocab_size": 100, "max_position_embeddings": 42, "num_labels": 3,
-        }  # fmt: skip
+        shared = ("vocab_size", "max_position_embeddings", "num_labels")
+        values = {key: value for key, value in values.items() if key in shared or key not in SHAPE}
     config = getattr(transformers, f"{name}Config")(**values)
     model = getattr(transformers, f"{name}{end}")(config).eval()
     generator = torch.Generator().manual_seed(3)

@@ -1,0 +1,331 @@
+"""Any encoder of BERT's family becomes an ALBERT: its embedding factorized, its layers put together into shared blocks.
+
+1. Sentences are taken from real text, some of them held out.
+2. The embedding is solved for at the new width (`factorize`).
+3. Each block of the sharing plan starts from the source's layers that it stands for: their mean with units in one order
+   (`merge`), or one of them; `best` tries all on real text and takes the one whose sentence vectors are closest.
+4. What else the source has is carried over: pooler, classifier, tokenizer, settings of sentence-transformers.
+5. The result is held against its source on the held-out sentences, before anything is trained.
+
+Dimensions: S sentences, H hidden, E embedding.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from litebert.console import log, progress
+from litebert.data.sample import Sample, sample_sentences
+from litebert.errors import ConfigError, InputError, ModelFolderError
+from litebert.files import new_folder, require_empty
+from litebert.interop.compressed import Closeness, CompressReport, closeness
+from litebert.interop.factorize import Factorized, copied, factorize, sensitivity, sentence_vectors
+from litebert.interop.huggingface import SENTENCE_FILES, SavedModel, read_json, read_model, save_model
+from litebert.interop.merge import State, aligned_attention, aligned_ffn, low_rank, mean
+from litebert.model.config import AlbertConfig
+from litebert.model.encoder import Albert
+from litebert.model.heads import AlbertWithHeads, build_model
+from litebert.model.packed import Packed, pack_lists
+from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
+
+HELD_OUT, TO_SOLVE, TO_TRY = 1000, 4000, 200
+"""Sentences: to compare on, to solve the embedding on, and of these to try starts on."""
+
+_FEWEST = 50
+_LENGTH = 128
+_BATCH_TOKENS = 4096
+
+
+class Text(NamedTuple):
+    """Sentences as the models read them."""
+
+    held_out: list[Packed]
+    solving: list[Packed]
+    trying: list[Packed]
+    origin: str
+
+
+def compress(
+    source: str | Path,
+    out: str | Path,
+    *,
+    embedding_size: int = 128,
+    sharing: str = "all",
+    layers: int | None = None,
+    start: str = "best",
+    texts: Sequence[Path] | None = None,
+) -> CompressReport:
+    """Write an ALBERT folder made of the model folder `source`; nothing is trained.
+
+    layers: of the result, those of the source unless given. start: `average`, the number of a layer (of those that a
+    block stands for, from 0), or `best`. texts: files of prose; without them see `data.sample`.
+
+    Raises OutputError where `out` is not empty or cannot be written; ModelFolderError and TokenizerError for a source
+    that is no encoder with a tokenizer; ConfigError for sizes that cannot be; InputError for too little text.
+    """
+    source, out = Path(source), Path(out)
+    require_empty(out)
+    loaded = read_model(source)
+    if not has_tokenizer(source):
+        raise ModelFolderError(
+            f"{source} holds a model without a tokenizer, so no text can be tried: put its files there"
+        )
+    tokenizer, model = load_tokenizer(source), loaded.model.eval().requires_grad_(False)
+    config = student_config(model.config, tokenizer, embedding_size, sharing, layers)
+    heads = [name for name in model.heads if name != "masked_lm"]  # whose matrix is the embedding
+    covers = covered_layers(config, len(model.config.sharing_plan.attention))
+    _check_start(start, covers)
+    text = read_text(sample_sentences(texts, HELD_OUT + TO_SOLVE), tokenizer, config)
+    pooling = read_pooling(source)
+    student = build_model(config, heads, generator=torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+    carried = carry_over(model, student)
+    embedding = _solve_embedding(model.albert, config, text, pooling)
+    _load(student, embedding.tensors)
+    tried = _start(student.albert, model.albert, covers, start, text, pooling)
+    report = CompressReport(
+        source=str(source),
+        model=out,
+        config=config,
+        source_config=model.config,
+        embedding_variance=embedding.variance_kept,
+        start=tried[0],
+        tried=tried[1],
+        closeness=closeness(
+            _vectors(model.albert, text.held_out, pooling), _vectors(student.albert, text.held_out, pooling)
+        ),
+        without_relative=_without_relative(model, text, pooling),
+        carried=(*carried, *_sentence_files(source)),
+        text=text.origin,
+    )
+    saved = _write(out, source, student, tokenizer, dict(loaded.extra) | _extra(source, report))
+    return replace(report, note=saved.note)
+
+
+def _write(
+    out: Path, source: Path, student: AlbertWithHeads, tokenizer: Tokenizer, extra: Mapping[str, Any]
+) -> SavedModel:
+    """Write the model and the files that are taken along as they are, all of it or nothing."""
+    with new_folder(out) as folder:
+        saved = save_model(student, folder / "saved", tokenizer, extra)
+        for file in sorted((folder / "saved").iterdir()):
+            file.rename(folder / file.name)
+        (folder / "saved").rmdir()
+        for name in _sentence_files(source):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source / name, folder / name)
+    # The note names the folder that it was written to first.
+    return saved._replace(folder=out, note=saved.note.replace(str(saved.folder), str(out)))
+
+
+def student_config(
+    source: AlbertConfig, tokenizer: Tokenizer, embedding_size: int, sharing: str, layers: int | None
+) -> AlbertConfig:
+    """The config of the result; raises ConfigError for a source or a size that cannot be."""
+    if (source.block, source.position) not in (("post_norm", "absolute"), ("post_norm", "relative")):
+        raise ConfigError(
+            f"block {source.block!r} with position {source.position!r} is no block of BERT's: compress starts from an "
+            "encoder of BERT's family"
+        )
+    if not 2 <= embedding_size <= source.hidden_size:
+        raise ConfigError(
+            f"embedding_size {embedding_size} is not from 2 to the source's width {source.hidden_size}: a factorized "
+            "embedding is narrower than the encoder"
+        )
+    return replace(
+        source,
+        vocab_size=tokenizer.vocab_size,
+        embedding_size=embedding_size,
+        embedding_projection=True,
+        num_hidden_layers=len(source.sharing_plan.attention) if layers is None else layers,
+        inner_group_num=1,
+        sharing=sharing,
+        position="absolute",
+        position_offset=0,
+        type_vocab_size=max(source.type_vocab_size, 1),
+        pooling="first" if source.pooling == "none" else source.pooling,
+        pooler_activation="tanh" if source.pooling == "none" else source.pooler_activation,
+        pad_token_id=tokenizer.pad_id,
+        bos_token_id=tokenizer.cls_id,
+        eos_token_id=tokenizer.sep_id,
+    )
+
+
+def covered_layers(config: AlbertConfig, source_layers: int) -> dict[str, list[list[int]]]:
+    """Which layers of the source each block of the result stands for, by part: `attention` and `ffn`.
+
+    Layer l of N stands for the source's layers from l L / N up to (l + 1) L / N, at least for one.
+    """
+    plan, number = config.sharing_plan, len(config.sharing_plan.attention)
+    covers = {}
+    for part, blocks in (("attention", plan.attention), ("ffn", plan.ffn)):
+        found: list[set[int]] = [set() for _ in range(max(blocks) + 1)]
+        for layer, block in enumerate(blocks):
+            found[block].update(_stands_for(layer, number, source_layers))
+        covers[part] = [sorted(layers) for layers in found]
+    return covers
+
+
+def _stands_for(layer: int, number: int, source_layers: int) -> range:
+    first = layer * source_layers // number
+    return range(first, max((layer + 1) * source_layers // number, first + 1))
+
+
+def read_text(sample: Sample, tokenizer: Tokenizer, config: AlbertConfig) -> Text:
+    """Divide sentences into those to solve on and those held out, every fifth, and encode them."""
+    if len(sample.sentences) < _FEWEST:
+        raise InputError(
+            f"{sample.origin} holds {len(sample.sentences)} sentences, too few to solve on: give at least {_FEWEST}"
+        )
+    held_out = sample.sentences[::5]
+    solving = [sentence for i, sentence in enumerate(sample.sentences) if i % 5]
+    room = min(_LENGTH, config.max_position_embeddings) - 2
+
+    def encode(sentences: Sequence[str]) -> list[Packed]:
+        ids = [[tokenizer.cls_id, *of_text[:room], tokenizer.sep_id] for of_text in tokenizer.encode_ids(sentences)]
+        size = max(_BATCH_TOKENS // (max(map(len, ids), default=1)), 1)
+        return [pack_lists(ids[i : i + size]) for i in range(0, len(ids), size)]
+
+    return Text(encode(held_out), encode(solving), encode(solving[:TO_TRY]), sample.origin)
+
+
+def read_pooling(folder: Path) -> str:
+    """What stands for a sentence, by sentence-transformers' settings: `first` or `mean`, which it is without them."""
+    file = folder / "1_Pooling" / "config.json"
+    values = read_json(file) if file.is_file() else {}
+    return "first" if values.get("pooling_mode_cls_token") or values.get("pooling_mode") == "cls" else "mean"
+
+
+def carry_over(source: AlbertWithHeads, student: AlbertWithHeads) -> tuple[str, ...]:
+    """Copy pooler and heads, which stand on vectors of the same width; returns their names."""
+    state = {
+        name: tensor
+        for name, tensor in source.state_dict().items()
+        if name.startswith("albert.pooler.") or name.partition(".")[2].partition(".")[0] in student.heads
+    }
+    _load(student, state)
+    return (*(["pooler"] if source.albert.pooler is not None else []), *student.heads)
+
+
+def _solve_embedding(source: Albert, config: AlbertConfig, text: Text, pooling: str) -> Factorized:
+    same = source.encoder.projection is not None and source.config.embedding_size == config.embedding_size
+    if same:
+        solved = copied(source.embedding, source)
+    else:
+        metric = sensitivity(source, text.trying, pooling, torch.Generator().manual_seed(0))
+        solved = factorize(source, text.solving, config.embedding_size, metric)
+    word = "albert.embedding.word.weight"
+    solved.tensors[word] = solved.tensors[word][: config.vocab_size]  # spare rows have no piece
+    return solved
+
+
+def _start(
+    student: Albert, source: Albert, covers: Mapping[str, list[list[int]]], start: str, text: Text, pooling: str
+) -> tuple[str, dict[str, float]]:
+    """Fill the blocks; returns the start that was taken and the cosine of each that was tried."""
+    aligned = {
+        "attention": [aligned_attention([_attention(source, i) for i in layers]) for layers in covers["attention"]],
+        "ffn": [aligned_ffn([_ffn(source, i) for i in layers]) for layers in covers["ffn"]],
+    }
+    names = [start]
+    if start == "best":
+        fewest = min(len(layers) for blocks in covers.values() for layers in blocks)
+        only_one = all(len(layers) == 1 for blocks in covers.values() for layers in blocks)
+        names = ["average"] if only_one else ["average", *map(str, range(fewest))]
+    if len(names) == 1:
+        _fill(student, aligned, covers, names[0])
+        return names[0], {}
+    wanted = _vectors(source, text.trying, pooling)
+    tried = {}
+    with progress("trying starts", len(names), "starts") as advance:
+        for name in names:
+            _fill(student, aligned, covers, name)
+            tried[name] = float((_vectors(student, text.trying, pooling) * wanted).sum(-1).mean())
+            advance()
+    best = max(tried, key=lambda name: tried[name])
+    log(
+        "starts, by the cosine of sentence vectors to the source's: "
+        + ", ".join(f"{n} {c:.3f}" for n, c in tried.items())
+    )
+    _fill(student, aligned, covers, best)
+    return best, tried
+
+
+def _fill(
+    student: Albert, aligned: Mapping[str, list[list[State]]], covers: Mapping[str, list[list[int]]], start: str
+) -> None:
+    encoder = student.encoder
+    for part, blocks in (("attention", encoder.attention), ("ffn", encoder.ffn)):
+        for block, states in zip(blocks, aligned[part], strict=True):
+            block.load_state_dict(mean(states) if start == "average" else states[int(start)])
+    if encoder.deltas is None:
+        return
+    number = len(encoder.plan.attention)
+    for layer, delta in enumerate(encoder.deltas):
+        for part, names in (("attention", ("qkv", "dense")), ("ffn", ("inner", "output"))):
+            layers = covers[part][0]
+            own = mean([aligned[part][0][layers.index(i)] for i in _stands_for(layer, number, layers[-1] + 1)])
+            shared = getattr(encoder, part)[0]
+            for name in names:
+                difference = own[f"{name}.weight"] - getattr(shared, name).weight
+                down, up = low_rank(difference, encoder.plan.delta_rank)
+                delta[name].down.weight.copy_(down)  # type: ignore[index]
+                delta[name].up.weight.copy_(up)  # type: ignore[index]
+
+
+def _check_start(start: str, covers: Mapping[str, list[list[int]]]) -> None:
+    fewest = min(len(layers) for blocks in covers.values() for layers in blocks)
+    if start not in ("best", "average") and not (start.isascii() and start.isdigit() and int(start) < fewest):
+        raise ConfigError(
+            f"start {start!r} is unknown: use best, average, or the number of a layer that every block stands for, "
+            f"from 0 to {fewest - 1}"
+        )
+
+
+def _attention(source: Albert, layer: int) -> Any:
+    return source.encoder.attention[source.encoder.plan.attention[layer]]
+
+
+def _ffn(source: Albert, layer: int) -> Any:
+    return source.encoder.ffn[source.encoder.plan.ffn[layer]]
+
+
+def _load(model: AlbertWithHeads, tensors: Mapping[str, Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for name, tensor in tensors.items():
+        parameters[name].copy_(tensor)
+
+
+@torch.no_grad()
+def _vectors(albert: Albert, batches: Sequence[Packed], pooling: str) -> Tensor:
+    """The normalized vector of every sentence, (S, H)."""
+    return torch.cat([sentence_vectors(albert(packed), packed, pooling) for packed in batches])
+
+
+def _without_relative(source: AlbertWithHeads, text: Text, pooling: str) -> Closeness | None:
+    """How close the source itself stays without its relative positions, which an ALBERT lacks."""
+    table = source.albert.encoder.relative
+    if table is None:
+        return None
+    wanted, kept = _vectors(source.albert, text.held_out, pooling), table.weight.clone()
+    table.weight.zero_()
+    found = closeness(wanted, _vectors(source.albert, text.held_out, pooling))
+    table.weight.copy_(kept)
+    return found
+
+
+def _sentence_files(source: Path) -> list[str]:
+    return [name for name in SENTENCE_FILES if (source / name).is_file()]
+
+
+def _extra(source: Path, report: CompressReport) -> dict[str, Any]:
+    """What litebert.json keeps: where the model comes from, and the longest text it is meant for."""
+    settings = source / "sentence_bert_config.json"
+    length = read_json(settings).get("max_seq_length") if settings.is_file() else None
+    limit = {"length": min(length, report.config.max_position_embeddings)} if isinstance(length, int) else {}
+    return {"compressed": json.loads(json.dumps(report.origin()))} | limit
