@@ -92,11 +92,12 @@ def tokenizer_encode(*, tokenizer: Path) -> None:
     Parameters
     ----------
     tokenizer
-        Tokenizer folder, model folder, or a bare SentencePiece `.model` file.
+        Tokenizer folder, folder or name of a model, or a bare SentencePiece `.model` file.
     """
+    from litebert.data.catalog import find_model
     from litebert.text.tokenizer import load_tokenizer
 
-    loaded = load_tokenizer(tokenizer)
+    loaded = load_tokenizer(find_model(tokenizer))
     for line in sys.stdin:
         encoding = loaded.encode(line.rstrip("\r\n"), special_tokens=False)
         record = {"pieces": encoding.pieces, "ids": encoding.ids, "offsets": encoding.offsets}
@@ -142,7 +143,7 @@ def prepare(
     texts
         Files or folders: .txt (documents are files, or stand between blank lines) .jsonl .parquet, also .gz .xz .zst.
     tokenizer
-        Tokenizer folder, model folder, or a bare SentencePiece `.model` file.
+        Tokenizer folder, folder or name of a model, or a bare SentencePiece `.model` file.
     out
         Folder for the shards.
     held_out
@@ -154,11 +155,12 @@ def prepare(
     documents
         What a document of a .txt is: `file`, `blank-lines` (between blank lines), or `auto`.
     """
+    from litebert.data.catalog import find_model
     from litebert.data.prepare import prepare as run
 
     report = run(
         texts,
-        tokenizer,
+        find_model(tokenizer),
         out,
         held_out=held_out,
         processes=processes,
