@@ -17,7 +17,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno == errno.EFBIG:
+            raise OutputError(f"{path} cannot be written: {error.strerror}; raise the limit (ulimit -f)") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise OutputError(f"{path}: no permission to write here; choose another folder") from error
@@ -33,6 +35,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
     with disk_errors(path):
+        if path.is_file():
+            raise OutputError(f"{path} is a file, and a folder is to be written; choose another name")
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()

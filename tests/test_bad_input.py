@@ -365,5 +365,5 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", filling)
         refused(litebert(*again), "disk is full")
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-1"]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-0", "step-1"]
     assert litebert(*again).code == 0

@@ -80,7 +80,7 @@ class BatchShape(NamedTuple):
         if parts > 1:
             tokens, sequences = -(-tokens // parts) + length, -(-sequences // parts)
         mean = masked_share * tokens
-        return cls(tokens, sequences, length, min(tokens, -(-int(mean + 2.5 * mean**0.5 + 8) // 8) * 8), parts)
+        return cls(tokens, sequences, length, min(tokens, -(-int(mean + 3 * mean**0.5 + 8) // 8) * 8), parts)
 
 
 @dataclass(frozen=True, kw_only=True)

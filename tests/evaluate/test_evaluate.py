@@ -67,7 +67,8 @@ def test_the_tokenizer_must_be_there_and_be_the_models(folder: Path, prepared: P
 
     assert model_tokenizer(folder).fingerprint == load_tokenizer(prepared / TOKENIZER_FOLDER).fingerprint
     bare = shutil.copytree(folder, tmp_path / "bare")
-    (bare / "spiece.model").unlink()
+    for file in ("spiece.model", "tokenizer.json"):
+        (bare / file).unlink()
     with pytest.raises(ModelFolderError, match="without a tokenizer"):
         model_tokenizer(bare)
     other = shutil.copytree(folder, tmp_path / "other")

@@ -109,7 +109,7 @@ def test_shapes_are_those_of_the_input_pipeline(rows: int, parts: int) -> None:
     zeros = np.zeros(tokens, np.int64)
     ends = (np.arange(rows + 1) * 32).astype(np.int32)
     batch = PretrainBatch(zeros, zeros, zeros, ends, np.arange(9), np.arange(9), np.zeros(rows, np.int64))
-    padded = micro_batches(batch, settings, 0)[0]
+    padded = micro_batches(batch, settings, 0, parts)[0]
     shape = BatchShape.of(32, rows, parts, settings.masking.share)
     assert shape.tokens == len(padded.input_ids)
     assert shape.sequences == len(padded.cu_seqlens) - 1
