@@ -1,4 +1,4 @@
-"""litebert from raw text to predictions in about five minutes, on two cores and without a network.
+"""litebert from raw text to predictions in about three minutes, on two cores and without a network.
 
 1. gather      the English in the documentation of the Python packages on this machine
 2. tokenize    it, with a vocabulary trained on it
