@@ -27,7 +27,7 @@ def batches(prepared: Path) -> list[PretrainBatch]:
     return list(islice(BatchStream(source), 2))
 
 
-def step(model: AlbertWithHeads, batch: PretrainBatch, **options: bool) -> tuple[dict[str, float], list[Tensor]]:
+def step(model: AlbertWithHeads, batch: PretrainBatch, **options: float) -> tuple[dict[str, float], list[Tensor]]:
     model.zero_grad()
     metrics = PretrainObjective(model, SETTINGS, nullcontext, **options).backward(batch)()
     return metrics, [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
@@ -53,3 +53,11 @@ def test_the_loss_is_the_sum_of_both(batches: list[PretrainBatch]) -> None:
     metrics, gradients = step(model, batches[0], compiled=False)
     assert metrics["loss"] == pytest.approx(metrics["mlm_loss"] + metrics["order_loss"])
     assert len(gradients) == len(list(model.parameters()))
+
+
+def test_the_sentence_objective_has_its_weight(batches: list[PretrainBatch]) -> None:
+    model = random_model(config_of(vocab_size=2000))
+    zero, small, whole = (step(model, batches[0], compiled=False, order_weight=w) for w in (0.0, 0.1, 1.0))
+    assert small[0]["loss"] == pytest.approx(small[0]["mlm_loss"] + 0.1 * small[0]["order_loss"])
+    for none, tenth, one in zip(zero[1], small[1], whole[1], strict=True):
+        torch.testing.assert_close(tenth, none + 0.1 * (one - none), atol=1e-5, rtol=1e-4)
