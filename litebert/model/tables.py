@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, library
 
 
-@torch.library.custom_op("litebert::table_gradient", mutates_args=())
+@library.custom_op("litebert::table_gradient", mutates_args=())
 def table_gradient(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
     """Sum the gradient (T, E) into the rows of a table by ids (T,) -> (rows, E)."""
     result: Tensor = torch.ops.aten.embedding_dense_backward(gradient.contiguous(), ids, rows, -1, False)
@@ -24,7 +24,7 @@ def _(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
     return gradient.new_empty(rows, gradient.shape[-1])
 
 
-@torch.library.custom_op("litebert::table_rows", mutates_args=())
+@library.custom_op("litebert::table_rows", mutates_args=())
 def table_rows(table: Tensor, ids: Tensor) -> Tensor:
     """Rows of a table (V, E) by ids (T,) -> (T, E)."""
     return F.embedding(ids, table)

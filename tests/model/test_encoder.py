@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.testing import assert_close
 
 from litebert.errors import ConfigError
@@ -334,7 +334,7 @@ def test_looking_up_has_the_gradient_of_an_embedding() -> None:
     (F.embedding(ids, other) * weights).sum().backward()
     assert_close(table.grad, other.grad)
     assert torch.equal(look_up(table, ids), F.embedding(ids, table))
-    torch.library.opcheck(torch.ops.litebert.table_gradient, (weights, ids, 9))
+    library.opcheck(torch.ops.litebert.table_gradient, (weights, ids, 9))
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own
