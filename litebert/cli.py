@@ -52,6 +52,53 @@ Set = Annotated[
 ]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunFlags:
+    """What every run on prepared text is told."""
+
+    out: Path
+    """Folder of the run: config.toml, metrics.jsonl, checkpoints/, tensorboard/ and, at the end, model/."""
+    data: Annotated[list[str] | None, Many] = None
+    """Prepared folders, each with an optional weight: DIR or DIR=WEIGHT."""
+    config: Path | None = None
+    """TOML file of settings, such as one of recipes/."""
+    resume: Annotated[bool, Parameter(negative=())] = False
+    """Go on from the newest checkpoint in `out`."""
+    steps: int | None = None
+    """Steps of the whole run."""
+    batch_size: int | None = None
+    """Sequences of full length a step; times length it is the token budget of a step."""
+    length: int | None = None
+    """Longest sequence in tokens."""
+    seed: int | None = None
+    """Decides new weights, order, masks and dropout."""
+    learning_rate: float | None = None
+    """Peak rate."""
+    precision: str | None = None
+    """auto, bf16 or fp32."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints."""
+    device: str | None = None
+    """auto, cpu or cuda."""
+    assignments: Set = None
+
+    def settings(self, cls: type[T], **more: Any) -> T:
+        """Return the settings of that kind, `more` flags included."""
+        flags = more | {
+            "folders": dict(_weighted(item) for item in self.data) if self.data else None,
+            "seed": self.seed,
+            "data.batch_size": self.batch_size,
+            "data.pairs.length": self.length,
+            "optimizer.learning_rate": self.learning_rate,
+            "loop.steps": self.steps,
+            "loop.precision": self.precision,
+            "loop.checkpoint_every": self.checkpoint_every,
+            "loop.device": self.device,
+        }
+        return _settings(cls, self.config, flags, self.assignments)
+
+
 @tokenizer_app.command(name="train")
 def tokenizer_train(
     texts: Annotated[list[Path], Parameter(name="TEXT")],
@@ -228,99 +275,29 @@ def plan(
 
 
 @app.command
-def pretrain(
-    *,
-    out: Path,
-    data: Annotated[list[str] | None, Many] = None,
-    preset: str | None = None,
-    model: str | None = None,
-    config: Path | None = None,
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    length: int | None = None,
-    seed: int | None = None,
-    learning_rate: float | None = None,
-    precision: str | None = None,
-    checkpoint_every: int | None = None,
-    device: str | None = None,
-    assignments: Set = None,
-) -> Answer:
+def pretrain(*, run: RunFlags, preset: str | None = None, model: str | None = None) -> Answer:
     """Pre-train on prepared text: masked language modelling and sentence order.
 
     Parameters
     ----------
-    out
-        Folder of the run: config.toml, metrics.jsonl, checkpoints/, tensorboard/ and, at the end, model/.
-    data
-        Prepared folders, each with an optional weight: DIR or DIR=WEIGHT.
     preset
         Shape of a fresh model: tiny, mini, small, base, large, xlarge, xxlarge.
     model
         Folder or name of a model to go on from, instead of fresh weights (domain adaptation).
-    config
-        TOML file of settings, such as one of recipes/.
-    resume
-        Go on from the newest checkpoint in `out`.
-    steps
-        Steps of the whole run.
-    batch_size
-        Sequences of full length a step; times length it is the token budget of a step.
-    length
-        Longest sequence in tokens.
-    seed
-        Decides weights, order, masks and dropout.
-    learning_rate
-        Peak rate.
-    precision
-        auto, bf16 or fp32.
-    checkpoint_every
-        Steps between checkpoints.
-    device
-        auto, cpu or cuda.
     """
     from litebert.data.catalog import find_model
     from litebert.train.pretrain import PretrainSettings
-    from litebert.train.pretrain import pretrain as run
+    from litebert.train.pretrain import pretrain as start
 
     if preset is not None and model is not None:
         raise ConfigError("--preset and --model contradict each other; --model brings its own shape")
-    flags = {
-        "folders": dict(_weighted(item) for item in data) if data else None,
-        "preset": preset,
-        "init": str(find_model(model)) if model else None,
-        "seed": seed,
-        "data.batch_size": batch_size,
-        "data.pairs.length": length,
-        "optimizer.learning_rate": learning_rate,
-        "loop.steps": steps,
-        "loop.precision": precision,
-        "loop.checkpoint_every": checkpoint_every,
-        "loop.device": device,
-    }
-    report = run(_settings(PretrainSettings, config, flags, assignments), out, resume=resume)
+    settings = run.settings(PretrainSettings, preset=preset, init=str(find_model(model)) if model else None)
+    report = start(settings, run.out, resume=run.resume)
     return Answer(data=report.to_dict(), text=report.summary())
 
 
 @app.command
-def distill(
-    *,
-    model: str | None = None,
-    teacher: str | None = None,
-    out: Path,
-    data: Annotated[list[str] | None, Many] = None,
-    config: Path | None = None,
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    length: int | None = None,
-    seed: int | None = None,
-    learning_rate: float | None = None,
-    precision: str | None = None,
-    checkpoint_every: int | None = None,
-    device: str | None = None,
-    assignments: Set = None,
-) -> Answer:
+def distill(*, run: RunFlags, model: str | None = None, teacher: str | None = None) -> Answer:
     """Teach a model to answer like another one, on prepared raw text.
 
     Parameters
@@ -329,48 +306,11 @@ def distill(
         Folder of the student.
     teacher
         Folder or name of the teacher; both have the tokenizer that the text was prepared with.
-    out
-        Folder of the run: config.toml, metrics.jsonl, checkpoints/, tensorboard/ and, at the end, model/.
-    data
-        Prepared folders, each with an optional weight: DIR or DIR=WEIGHT.
-    config
-        TOML file of settings, such as one of recipes/.
-    resume
-        Go on from the newest checkpoint in `out`.
-    steps
-        Steps of the whole run.
-    batch_size
-        Sequences of full length a step; times length it is the token budget of a step.
-    length
-        Longest sequence in tokens.
-    seed
-        Decides order, masks and dropout.
-    learning_rate
-        Peak rate.
-    precision
-        auto, bf16 or fp32.
-    checkpoint_every
-        Steps between checkpoints.
-    device
-        auto, cpu or cuda.
     """
     from litebert.train.distill import DistillSettings
-    from litebert.train.distill import distill as run
+    from litebert.train.distill import distill as start
 
-    flags = {
-        "folders": dict(_weighted(item) for item in data) if data else None,
-        "student": model,
-        "teacher": teacher,
-        "seed": seed,
-        "data.batch_size": batch_size,
-        "data.pairs.length": length,
-        "optimizer.learning_rate": learning_rate,
-        "loop.steps": steps,
-        "loop.precision": precision,
-        "loop.checkpoint_every": checkpoint_every,
-        "loop.device": device,
-    }
-    report = run(_settings(DistillSettings, config, flags, assignments), out, resume=resume)
+    report = start(run.settings(DistillSettings, student=model, teacher=teacher), run.out, resume=run.resume)
     return Answer(data=report.to_dict(), text=report.summary())
 
 

@@ -122,18 +122,6 @@ class FastTokenizer(Tokenizer):
         text = f" {_UNKNOWN} ".join(self._tokenizer.decode(run, skip_special_tokens=False) for run in runs)
         return " ".join(text.split())
 
-    def id_to_piece(self, i: int) -> str:
-        """See `Tokenizer`."""
-        if not 0 <= i < self.vocab_size:
-            raise TokenizerError(
-                f"no piece has number {i} in this vocabulary of {self.vocab_size}; use the one it is from"
-            )
-        return self._pieces[i]
-
-    def piece_to_id(self, piece: str) -> int:
-        """See `Tokenizer`."""
-        return self._ids.get(piece, self.unk_id)
-
     def save(self, folder: Path) -> None:
         """See `Tokenizer`: `tokenizer.json`, and `tokenizer_config.json` by which AutoTokenizer takes it as it is."""
         longest = self._settings.get("model_max_length")

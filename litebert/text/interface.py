@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from litebert.errors import TokenizerError
+
 
 class Encoding(NamedTuple):
     """A text or a pair of texts as the model sees it; every list has one entry per piece."""
@@ -46,6 +48,9 @@ class Tokenizer(ABC):
     word_start_table: npt.NDArray[np.bool_]
     """(V,): the piece begins a word, for the masking of whole words."""
     lower: bool
+    _pieces: list[str]
+    _ids: dict[str, int]
+    """The vocabulary, both ways."""
     separators: int = 1
     """[SEP] between two texts; RoBERTa and MPNet put two."""
 
@@ -86,13 +91,17 @@ class Tokenizer(ABC):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the normalized text that `ids` stand for: special pieces left out, unknown ones as "⁇"."""
 
-    @abstractmethod
     def id_to_piece(self, i: int) -> str:
         """Return piece number `i`; TokenizerError if there is none."""
+        if not 0 <= i < self.vocab_size:
+            raise TokenizerError(
+                f"no piece has number {i} in this vocabulary of {self.vocab_size}; use the one it is from"
+            )
+        return self._pieces[i]
 
-    @abstractmethod
     def piece_to_id(self, piece: str) -> int:
         """Return the number of `piece`, `unk_id` if the vocabulary lacks it."""
+        return self._ids.get(piece, self.unk_id)
 
     @abstractmethod
     def save(self, folder: Path) -> None:

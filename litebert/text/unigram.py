@@ -169,18 +169,6 @@ class SentencePieceTokenizer(Tokenizer):
         text: str = self._processor.decode(words)
         return text
 
-    def id_to_piece(self, i: int) -> str:
-        """See `Tokenizer`."""
-        if not 0 <= i < self.vocab_size:
-            raise TokenizerError(
-                f"no piece has number {i} in this vocabulary of {self.vocab_size}; use the one it is from"
-            )
-        return self._pieces[i]
-
-    def piece_to_id(self, piece: str) -> int:
-        """See `Tokenizer`."""
-        return self._ids.get(piece, self.unk_id)
-
     def save(self, folder: Path) -> None:
         """See `Tokenizer`: `spiece.model`, `tokenizer.json` and `tokenizer_config.json`."""
         scores: list[float] = self._processor.get_score(list(range(self.vocab_size)))

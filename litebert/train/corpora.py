@@ -1,9 +1,8 @@
 """The prepared folders a run reads, as it finds them at its start, and the settings it was begun with."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,8 +14,10 @@ from litebert.errors import CheckpointError, ConfigError, DataFolderError
 from litebert.files import require_empty
 from litebert.model.config import AlbertConfig
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from litebert.train.loop import Metrics
+from litebert.train.loop import LoopSettings, Metrics
+from litebert.train.optimizers import OptimizerSettings
 from litebert.train.parallel import World
+from litebert.train.schedules import ScheduleSettings
 
 MAY_CHANGE = frozenset(
     {"data.workers", "data.micro_batches", "loop.device", "loop.compile", "loop.log_every", "loop.keep"}
@@ -26,16 +27,21 @@ MAY_CHANGE = frozenset(
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
 
-class RunSettings(Protocol):
-    """What the settings of every kind of run on prepared text have."""
+@dataclass(frozen=True, kw_only=True)
+class TextRunSettings:
+    """What the settings of every kind of run on prepared text have; a recipe is a TOML file of those that differ."""
 
-    @property
-    def folders(self) -> dict[str, float]: ...  # noqa: D102
-    @property
-    def data(self) -> DataSettings: ...  # noqa: D102
+    folders: dict[str, float] = field(default_factory=dict)
+    """Prepared data folders and their weights."""
+    seed: int = 1
+    """Decides new weights, the order of the data, masks and dropout."""
+    data: DataSettings = field(default_factory=DataSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    loop: LoopSettings = field(default_factory=LoopSettings)
 
 
-def claim(out: Path, settings: Any, *, resume: bool) -> bool:
+def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
     """Tell whether `out` holds this run already, begun with the same settings.
 
     Data folders may lie elsewhere by now: their content is compared later. Raises OutputError if something else is
@@ -55,7 +61,7 @@ def claim(out: Path, settings: Any, *, resume: bool) -> bool:
     return True
 
 
-def open_folders(settings: RunSettings, world: World) -> list[TokenCorpus]:
+def open_folders(settings: TextRunSettings, world: World) -> list[TokenCorpus]:
     """Open the data folders, which must share their tokenizer; the first process checks their hashes.
 
     Raises ConfigError if there is none, or if the batch cannot be divided among the processes; DataFolderError.
@@ -76,13 +82,13 @@ def open_folders(settings: RunSettings, world: World) -> list[TokenCorpus]:
     return corpora
 
 
-def training_source(settings: RunSettings, tokenizer: Tokenizer, seed: int) -> WindowSource:
+def training_source(settings: TextRunSettings, tokenizer: Tokenizer, seed: int) -> WindowSource:
     """The training documents of all folders, in proportion to their weights."""
     folders = {Path(folder): weight for folder, weight in settings.folders.items()}
     return WindowSource(folders, SpecialIds.of(tokenizer), settings.data, seed)
 
 
-def held_out_sources(settings: RunSettings, tokenizer: Tokenizer) -> dict[str, WindowSource]:
+def held_out_sources(settings: TextRunSettings, tokenizer: Tokenizer) -> dict[str, WindowSource]:
     """The held-out documents of each folder that has some, by the folder's name."""
     folders = [Path(f) for f in settings.folders if open_corpus(f).split("held_out").num_documents]
     if not folders:
@@ -103,6 +109,13 @@ def joined(found: Mapping[str, Metrics]) -> Metrics:
         return first
     means = {key: sum(metrics[key] for metrics in found.values()) / count for key in first}
     return means | {f"{key}/{name}": value for name, metrics in found.items() for key, value in metrics.items()}
+
+
+def require_length(model: AlbertConfig, settings: TextRunSettings) -> None:
+    """Refuse sequences that are longer than a model's positions."""
+    length, longest = settings.data.pairs.length, model.max_position_embeddings
+    if length > longest:
+        raise ConfigError(f"length = {length}: the model has positions for {longest} tokens; lower --length")
 
 
 def require_tokenizer(model: AlbertConfig, folder: Path, tokenizer: Tokenizer) -> None:

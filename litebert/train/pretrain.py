@@ -4,7 +4,7 @@ A run folder (see session.py) holds, when the run has ended, the finished model 
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +12,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litebert.data.batches import BatchStream, DataSettings, held_out_batches
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ConfigError
-from litebert.interop.huggingface import load_model, save_model
+from litebert.interop.huggingface import load_model
 from litebert.model.config import preset
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.model.memory import require_memory
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from litebert.train.checkpoints import Progress
 from litebert.train.corpora import (
+    TextRunSettings,
     claim,
     count_pieces,
     entropy,
-    held_out_sources,
-    joined,
     open_folders,
+    require_length,
     require_tokenizer,
     training_source,
 )
-from litebert.train.hooks import PlateauWatch, describe
-from litebert.train.loop import LoopSettings, Metrics, Run, autocast, choose_device, stop_signals, uses_bf16
+from litebert.train.hooks import PlateauWatch
+from litebert.train.loop import autocast, choose_device, stop_signals, uses_bf16
 from litebert.train.objective import PretrainObjective
-from litebert.train.optimizers import OptimizerSettings, build_optimizer
 from litebert.train.parallel import World, restarted, world
-from litebert.train.schedules import ScheduleSettings
-from litebert.train.session import Session
+from litebert.train.text_run import TextRun, TextRunReport
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings:
-    """All settings of a run; a recipe is a TOML file of those that differ."""
+class PretrainSettings(TextRunSettings):
+    """All settings of a run of pre-training."""
 
-    folders: dict[str, float] = field(default_factory=dict)
-    """Prepared data folders and their weights."""
     init: str | None = None
     """Folder of a model to go on from; None: fresh weights."""
     preset: str = "base"
     """Shape of a fresh model."""
-    seed: int = 1
-    """Decides initial weights, the order of the data, masks and dropout."""
     unigram_bias: bool = True
     """Start the masked-token head's bias at the logarithm of each piece's frequency: the loss begins at the unigram
     entropy instead of spending its first steps on getting there."""
@@ -60,40 +52,17 @@ class PretrainSettings:
     learn the order of sentences yet is disturbed less by a small one."""
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of the model that differ from the preset."""
-    data: DataSettings = field(default_factory=DataSettings)
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
-    loop: LoopSettings = field(default_factory=LoopSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainReport:
-    """What a run came to."""
+class PretrainReport(TextRunReport):
+    """What a run of pre-training came to."""
 
-    model: Path
-    """Folder of the finished model."""
-    steps: int
-    tokens: int
-    seconds: float
-    """Time spent in steps."""
-    held_out: Metrics
-    """Losses and accuracies on the held-out documents; empty where there are none."""
     unigram_entropy: float
     """Entropy of the training text's pieces in nats: the loss of a model that knows only frequencies."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values."""
-        return asdict(self) | {"model": str(self.model)}
-
-    def summary(self) -> str:
-        """Return the report in a few lines."""
-        lines = [
-            f"{self.steps:,} steps, {self.tokens:,} tokens in {self.seconds / 60:.1f} minutes; "
-            f"unigram entropy {self.unigram_entropy:.3f} nats"
-        ]
-        if self.held_out:
-            lines.append(f"held-out: {describe(self.held_out)}")
-        return "\n".join([*lines, f"model: {self.model}"])
+    def _more(self) -> str:
+        return f"; unigram entropy {self.unigram_entropy:.3f} nats"
 
 
 def pretrain(settings: PretrainSettings, out: Path, *, resume: bool = False) -> PretrainReport:
@@ -128,49 +97,20 @@ def _pretrain(
         order_weight=settings.order_weight,
         world=here,
     )
-    run = Run(
-        model=model,
-        optimizer=build_optimizer(model, settings.optimizer),
-        stream=BatchStream(source),
-        progress=Progress(),
-        seed=settings.seed,
-        world=here,
-    )
-    held_out = held_out_sources(settings, tokenizer)
-
-    def evaluate() -> Metrics:
-        found = {
-            name: objective.evaluate(held_out_batches(source, settings.loop.held_out_tokens))
-            for name, source in held_out.items()
-        }
-        return joined(found)
-
-    session = Session(
+    unigram = entropy(counts)
+    run = TextRun(
+        settings=settings,
         out=out,
-        run=run,
+        world=here,
+        corpora=corpora,
+        tokenizer=tokenizer,
+        source=source,
+        trained=model,
+        model=model,
         objective=objective,
-        loop=settings.loop,
-        schedule=settings.schedule,
-        clip=settings.optimizer.clip,
-        config=asdict(settings),
-        data=[corpus.digest for corpus in corpora],
-        environment={"micro_batches": settings.data.micro_batches, "attention": objective.attention},
-        evaluate=evaluate if held_out else None,
-        hooks=lambda metrics_log: [PlateauWatch(entropy(counts), settings.loop.steps, metrics_log)],
+        hooks=lambda metrics_log: [PlateauWatch(unigram, settings.loop.steps, metrics_log)],
     )
-    metrics = session.go(received, known)
-    if here.is_first:
-        extra = {"trained_tokens": run.progress.tokens, "trained_steps": run.progress.step}
-        save_model(model, out / "model", tokenizer, extra)
-    here.wait()
-    return PretrainReport(
-        model=out / "model",
-        steps=run.progress.step,
-        tokens=run.progress.tokens,
-        seconds=run.progress.seconds,
-        held_out=metrics,
-        unigram_entropy=entropy(counts),
-    )
+    return PretrainReport(**run.go(received, known), unigram_entropy=unigram)
 
 
 def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithHeads:
@@ -189,9 +129,7 @@ def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithH
         }
         generator = torch.Generator().manual_seed(settings.seed)
         model = build_model(preset(settings.preset, **shape | settings.model), heads, generator=generator)
-    length, longest = settings.data.pairs.length, model.config.max_position_embeddings
-    if length > longest:
-        raise ConfigError(f"length = {length}: the model has positions for {longest} tokens; lower --length")
+    require_length(model.config, settings)
     return model
 
 
