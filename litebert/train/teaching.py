@@ -71,6 +71,10 @@ class Student(nn.Module):
             () if same else (nn.Linear(model.config.hidden_size, width) for _ in self.matches)
         )
 
+    def train(self, mode: bool = True) -> "Student":
+        """Stay as it will answer later, without dropout, as its teacher is; gradients need no other mode."""
+        return super().train(False)
+
     def project(self, index: int, hidden: Tensor) -> Tensor:
         """Bring hidden states of match `index` to the teacher's width: (T, H) -> (T, G)."""
         return self.projections[index](hidden) if len(self.projections) else hidden
@@ -144,9 +148,10 @@ class TeachingObjective:
     def _metrics(self, totals: Tensor, numbers: dict[str, int]) -> Metrics:
         values = totals.tolist()
         means = {name: values[i] / max(numbers[name], 1) for i, name in enumerate(PARTS)}
-        used = {name: mean for name, mean in means.items() if getattr(self.teaching, name)}
-        loss = sum(getattr(self.teaching, name) * mean for name, mean in used.items())
-        return {"loss": loss, "cosine": values[-1] / max(numbers["sentence"], 1)} | used
+        if not self.teaching.masked_lm:
+            del means["masked_lm"]
+        loss = sum(getattr(self.teaching, name) * mean for name, mean in means.items())
+        return {"loss": loss, "cosine": values[-1] / max(numbers["sentence"], 1)} | means
 
     def _tensors(self, batch: PretrainBatch) -> tuple[Packed, Tensor, Tensor, Tensor]:
         """Move a batch to the device: the student's packed batch, the whole ids, masked positions and labels."""
