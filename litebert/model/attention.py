@@ -199,6 +199,20 @@ def attend(
     return out, probabilities
 
 
+def relations(qkv: Tensor, layout: Layout, heads: int) -> Tensor:
+    """How alike the queries of a sequence's tokens are, its keys and its values: (T, 3H) -> (S, R, 3, L, L).
+
+    Each vector is divided among R `heads`, any number that divides H, so that models of other widths can be compared;
+    a row holds the logarithms of a softmax (Wang et al. 2021, MiniLMv2). The layout is one of `padded`.
+    """
+    rows = _rearrange(qkv, layout.slots, layout.places, layout.used)  # type: ignore[arg-type] # (S * L, 3H)
+    x = rows.view(layout.sequences, layout.max_length, 3, heads, -1).transpose(1, 3)  # (S, R, 3, L, D)
+    scores = ((x * x.shape[-1] ** -0.5) @ x.transpose(-2, -1)).float()  # (S, R, 3, L, L)
+    assert layout.mask is not None
+    masked: Tensor = scores.masked_fill(~layout.mask[:, None], torch.finfo(scores.dtype).min)
+    return masked.log_softmax(-1)
+
+
 def _rearrange(x: Tensor, index: Tensor, back: Tensor | None, valid: Tensor | None) -> Tensor:
     return Rearrange.apply(x, index, back, valid)  # type: ignore[no-any-return, no-untyped-call]
 

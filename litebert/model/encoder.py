@@ -40,6 +40,8 @@ class Trace:
     """The projected embedding and the output of each layer, (T, H) each."""
     attentions: list[Tensor] | None = None
     """None: not recorded. Else the probabilities of each layer, (S, N, L, L) each."""
+    qkv: list[Tensor] | None = None
+    """None: not recorded. Else queries, keys and values of each layer side by side, (T, 3H) each."""
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -126,16 +128,18 @@ class Attention(nn.Module):
         layout: Layout,
         angles: Angles | None,
         delta: nn.ModuleDict | None = None,
-        attentions: list[Tensor] | None = None,
+        trace: Trace | None = None,
     ) -> Tensor:
-        """Attend within sequences; the probabilities are appended to `attentions` where that is a list."""
+        """Attend within sequences; `trace` collects what it asks for."""
         x = self.norm(hidden) if self.pre_norm else hidden  # (T, H)
         qkv = _linear(self.qkv, x, delta, "qkv")  # (T, 3H)
         out, probabilities = attend(qkv, layout, self.heads, angles, self.probs_dropout if self.training else 0.0)
-        if attentions is not None:
+        if trace is not None and trace.qkv is not None:
+            trace.qkv.append(qkv)
+        if trace is not None and trace.attentions is not None:
             if probabilities is None:
                 raise ConfigError(f"attention {layout.kernel!r} keeps no probabilities: use 'padded' to see them")
-            attentions.append(probabilities)
+            trace.attentions.append(probabilities)
         out = self.dropout(_linear(self.dense, out, delta, "dense"))
         return hidden + out if self.pre_norm else self.norm(hidden + out)  # type: ignore[no-any-return]
 
@@ -210,8 +214,7 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """Apply one layer, (T, H) -> (T, H); `norm` has yet to follow the last layer of a pre-norm stack."""
         delta = None if self.deltas is None else self.deltas[index]
-        attentions = None if trace is None else trace.attentions
-        hidden = self.attention[self.plan.attention[index]](hidden, layout, angles, delta, attentions)
+        hidden = self.attention[self.plan.attention[index]](hidden, layout, angles, delta, trace)
         return self.ffn[self.plan.ffn[index]](hidden, delta)  # type: ignore[no-any-return]
 
 

@@ -1,8 +1,9 @@
 """The objective of distillation: a student answers like its teacher, on raw text.
 
-Four losses, each with a weight: the hidden states of matched layers (Romero et al. 2015; TinyBERT, Jiao et al. 2020),
-relative to their size; the direction of the sentence vector, which is the mean over tokens; who is similar to whom
-among the sentences of a batch, as a distribution (Tung and Mori 2019); and masked words, which need no teacher.
+Five losses, each with a weight: the hidden states of matched layers (Romero et al. 2015; TinyBERT, Jiao et al. 2020),
+relative to their size; relations of attention, who of a sequence's tokens asks, offers and holds the like of whom
+(MiniLMv2, Wang et al. 2021); the direction of the sentence vector, which is the mean over tokens; who is similar to
+whom among the sentences of a batch, as a distribution (Tung and Mori 2019); and masked words, which need no teacher.
 The sums of a step are divided by the numbers of its tokens and sequences, over all micro-batches and processes; the
 similarities are those within a micro-batch.
 
@@ -21,13 +22,14 @@ from torch import Tensor, nn
 from litebert.data.batches import DataSettings, PretrainBatch, micro_batches, pad
 from litebert.data.pairs import NO_LABEL
 from litebert.errors import ConfigError
+from litebert.model.attention import packed_layout, relations
 from litebert.model.encoder import Trace
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Packed
 from litebert.train.loop import Metrics
 from litebert.train.parallel import World
 
-PARTS = ("hidden", "sentence", "similarity", "masked_lm")
+PARTS = ("hidden", "relations", "sentence", "similarity", "masked_lm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +39,13 @@ class TeachingSettings:
     hidden: float = 1.0
     """Hidden states of all matched layers, the embedding among them: squared distance relative to the teacher's size,
     averaged over layers."""
-    sentence: float = 1.0
+    last_layer: float = 1.0
+    """What the last layer counts in that average, beside 1 for each of the others."""
+    relations: float = 0.0
+    """Kullback-Leibler divergence of the relations of queries, of keys and of values, last layer to last layer."""
+    sentence: float = 0.0
     """1 minus the cosine of the mean vectors."""
-    similarity: float = 1.0
+    similarity: float = 0.0
     """Kullback-Leibler divergence of each sentence's similarities to the others."""
     temperature: float = 0.05
     """Of those similarities: lower ones look at the nearest sentences alone."""
@@ -52,6 +58,8 @@ class TeachingSettings:
                 raise ConfigError(f"teaching.{name} = {getattr(self, name):g}: expected 0 or more")
         if not any(getattr(self, name) for name in PARTS):
             raise ConfigError("all weights of [teaching] are 0; give at least one of them, such as hidden = 1")
+        if self.last_layer <= 0:
+            raise ConfigError(f"teaching.last_layer = {self.last_layer:g}: expected a number above 0, such as 1")
         if self.temperature <= 0:
             raise ConfigError(f"teaching.temperature = {self.temperature:g}: expected a number above 0, such as 0.05")
 
@@ -137,6 +145,7 @@ class TeachingObjective:
         sequences = sum(len(batch.order_labels) for batch in batches)
         return {
             "hidden": sum(batch.num_tokens for batch in batches),
+            "relations": sum(batch.num_tokens for batch in batches),
             "sentence": sequences,
             "similarity": sequences,
             "masked_lm": sum(len(batch.masked_labels) for batch in batches),
@@ -148,10 +157,16 @@ class TeachingObjective:
     def _metrics(self, totals: Tensor, numbers: dict[str, int]) -> Metrics:
         values = totals.tolist()
         means = {name: values[i] / max(numbers[name], 1) for i, name in enumerate(PARTS)}
-        if not self.teaching.masked_lm:
-            del means["masked_lm"]
+        for name in ("relations", "masked_lm"):  # which cost much, and are computed where they count
+            if not getattr(self.teaching, name):
+                del means[name]
         loss = sum(getattr(self.teaching, name) * mean for name, mean in means.items())
         return {"loss": loss, "cosine": values[-1] / max(numbers["sentence"], 1)} | means
+
+    def _shares(self) -> list[float]:
+        """What each of the matched layers counts; their sum is 1."""
+        weights = [*(1.0 for _ in self.student.matches[1:]), self.teaching.last_layer]
+        return [weight / sum(weights) for weight in weights]
 
     def _tensors(self, batch: PretrainBatch) -> tuple[Packed, Tensor, Tensor, Tensor]:
         """Move a batch to the device: the student's packed batch, the whole ids, masked positions and labels."""
@@ -164,30 +179,41 @@ class TeachingObjective:
         return Packed(shown, positions, segments, cu_seqlens, self.data.pairs.length), whole, masked, labels
 
     def _sums(self, packed: Packed, whole: Tensor, masked: Tensor, labels: Tensor) -> Tensor:
-        """Return (5,): sums of the four losses, and of the cosines of the sentence vectors."""
-        mine, theirs = Trace(), Trace()
+        """Return (6,): sums of the five losses, and of the cosines of the sentence vectors."""
+        mine, theirs = Trace(qkv=[]), Trace(qkv=[])
         with torch.no_grad():
             answer = self.teacher.albert(packed._replace(input_ids=whole), attention=self.attention, trace=theirs)
         hidden = self.student.model.albert(packed, attention=self.attention, trace=mine)  # (T, H)
         members, present = _membership(packed)  # (S, T), (S,)
         used = members.sum(0)[:, None]  # (T, 1)
-        distance = hidden.new_zeros((), dtype=torch.float32)
+        distance, shares = hidden.new_zeros((), dtype=torch.float32), self._shares()
         for index, (layer, other) in enumerate(self.student.matches):
             target = theirs.hidden_states[other].float()  # (T, G)
             error = self.student.project(index, mine.hidden_states[layer]).float() - target
             relative = error.square().sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp(min=1e-6)
-            distance = distance + (relative * used).sum()
+            distance = distance + shares[index] * (relative * used).sum()
         last = self.student.project(len(self.student.matches) - 1, hidden)
         ours, target = (_sentences(vectors.float(), members) for vectors in (last, answer))  # (S, G)
         cosines = (ours * target).sum(-1) * present
         logits = (ours @ ours.T, target @ target.T)  # (S, S)
         similarity = _divergence(logits[0], logits[1], present, self.teaching.temperature)
-        masked_lm = hidden.new_zeros((), dtype=torch.float32)
+        related = masked_lm = hidden.new_zeros((), dtype=torch.float32)
+        if self.teaching.relations:
+            related = self._relations(packed, mine, theirs)
         if self.teaching.masked_lm:
             predictions = self.student.model.heads["masked_lm"](hidden[masked]).float()  # (M, V)
             masked_lm = F.cross_entropy(predictions, labels, ignore_index=NO_LABEL, reduction="sum")
         total = cosines.sum()
-        return torch.stack((distance / len(self.student.matches), present.sum() - total, similarity, masked_lm, total))
+        return torch.stack((distance, related, present.sum() - total, similarity, masked_lm, total))
+
+    def _relations(self, packed: Packed, mine: Trace, theirs: Trace) -> Tensor:
+        """Sum over tokens of KL(teacher's relations || student's), the mean over queries, keys, values and heads."""
+        heads = self.student.model.config.num_attention_heads
+        layout = packed_layout(packed.cu_seqlens, packed.input_ids.shape[0], packed.max_length)
+        log_mine, log_theirs = (relations((trace.qkv or [])[-1], layout, heads) for trace in (mine, theirs))
+        terms = (log_theirs.exp() * (log_theirs - log_mine)).sum(-1).mean((1, 2))  # (S, L)
+        assert layout.filled is not None
+        return (terms * layout.filled.view(terms.shape)).sum()
 
 
 def _membership(packed: Packed) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,16 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from litebert.errors import ConfigError
-from litebert.model.attention import KERNELS, Layout, attend, dense_layout, packed_layout, rotary_angles, rotate
+from litebert.model.attention import (
+    KERNELS,
+    Layout,
+    attend,
+    dense_layout,
+    packed_layout,
+    relations,
+    rotary_angles,
+    rotate,
+)
 from litebert.model.packed import Packed
 from tests.models import OWN_BLOCK, SEQUENCES, config_of, packed_batch, random_model, with_unused_slots
 
@@ -37,6 +46,24 @@ def test_kernels_equal_the_definition(kernel: str) -> None:
     used = len(batch.input_ids)
     assert_close(found[:used], one_at_a_time(qkv, batch.cu_seqlens)[:used], atol=1e-5, rtol=0)
     assert found.isfinite().all()
+
+
+def test_relations_are_those_of_each_sequence_by_itself() -> None:
+    batch = packed_batch()
+    padded = with_unused_slots(batch, 40, 9, 16)
+    qkv = torch.randn(40, 3 * WIDTH, generator=torch.Generator().manual_seed(1))
+    found = relations(qkv, packed_layout(padded.cu_seqlens, 40, 16), 2)  # (S, 2, 3, L, L)
+    assert found.shape == (9, 2, 3, 16, 16)
+    for number, (start, end) in enumerate(
+        zip(batch.cu_seqlens[:-1].tolist(), batch.cu_seqlens[1:].tolist(), strict=True)
+    ):
+        size = end - start
+        for part in range(3):
+            for head in range(2):
+                columns = slice(part * WIDTH + head * WIDTH // 2, part * WIDTH + (head + 1) * WIDTH // 2)
+                x = qkv[start:end, columns]
+                expected = torch.log_softmax(x @ x.T / (WIDTH // 2) ** 0.5, dim=-1)
+                assert_close(found[number, head, part, :size, :size], expected, atol=1e-5, rtol=0)
 
 
 def test_full_rows_need_no_gathers() -> None:

@@ -61,12 +61,12 @@ def held_out(run: Path) -> list[dict[str, float]]:
 
 
 def test_the_student_comes_closer(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
-    teaching = TeachingSettings(masked_lm=0.5)
+    teaching = TeachingSettings(relations=1, sentence=1, similarity=1, masked_lm=0.5)
     loop = replace(LOOP, steps=80, evaluate_every=10, checkpoint_every=80)
     wanted = settings(prepared, student, teacher, teaching=teaching, loop=loop)
     report = distill(wanted, tmp_path / "run")
     first, *_, last = held_out(tmp_path / "run")
-    for name in ("hidden", "sentence", "similarity", "masked_lm", "loss"):
+    for name in ("hidden", "relations", "sentence", "similarity", "masked_lm", "loss"):
         assert last[name] < first[name]
     assert last["cosine"] > first["cosine"]
     assert report.held_out["cosine"] == pytest.approx(last["cosine"], abs=1e-5)
@@ -116,7 +116,8 @@ def test_it_goes_on_bit_by_bit(prepared: Path, student: Path, teacher: Path, tmp
 def test_how_a_step_is_divided_changes_only_the_similarities(
     prepared: Path, student: Path, teacher: Path, tmp_path: Path
 ) -> None:
-    wanted = settings(prepared, student, teacher, teaching=TeachingSettings(similarity=0), loop=replace(LOOP, steps=2))
+    wanted = settings(prepared, student, teacher, loop=replace(LOOP, steps=2))
+    wanted = replace(wanted, teaching=TeachingSettings(relations=1, sentence=1, last_layer=3))
     distill(wanted, tmp_path / "one")
     distill(replace(wanted, data=replace(wanted.data, micro_batches=2)), tmp_path / "two")
     for a, b in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):
@@ -137,7 +138,7 @@ def test_what_does_not_fit_is_refused(prepared: Path, student: Path, teacher: Pa
     with pytest.raises(DataFolderError, match="another tokenizer"):
         distill(settings(prepared, student, tmp_path / "foreign"), tmp_path / "c")
     with pytest.raises(ConfigError, match="all weights"):
-        TeachingSettings(hidden=0, sentence=0, similarity=0)
+        TeachingSettings(hidden=0)
     assert not [tmp_path / name for name in "abc" if (tmp_path / name).exists()]
 
 
