@@ -23,7 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litebert.data.masking import Masked, MaskSettings, MaskVocabulary, mask
-from litebert.data.pairs import NO_LABEL, Blocks, PairSettings, Samples, cut_blocks, join_texts, make_samples, read_text
+from litebert.data.pairs import (
+    NO_LABEL,
+    Blocks,
+    PairSettings,
+    Samples,
+    Text,
+    cut_blocks,
+    join_texts,
+    make_samples,
+    read_text,
+)
 from litebert.data.shards import TokenCorpus, open_corpus
 from litebert.errors import ConfigError, DataFolderError
 from litebert.text.tokenizer import Tokenizer
@@ -77,6 +87,8 @@ class PretrainBatch(NamedTuple):
     masked_positions: NDArray[np.int64]  # (M,)
     masked_labels: NDArray[np.int64]  # (M,) NO_LABEL where unused
     order_labels: NDArray[np.int64]  # (S,) NO_LABEL where there is none
+    texts: NDArray[np.object_] | None = None  # (S,) and (T, 2), see `Samples`; never padded
+    offsets: NDArray[np.int64] | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -110,6 +122,9 @@ class SpecialIds(NamedTuple):
 class WindowSource:
     """Masked windows of one or several data folders: a pure function of (seed, window number)."""
 
+    ids_per_token = 1
+    """How many ids of the shards make about one token of a sequence."""
+
     def __init__(
         self,
         folders: dict[Path, float],
@@ -126,8 +141,8 @@ class WindowSource:
             raise ConfigError("data folders need weights above 0, as in --data wikipedia=2 --data novels=1")
         self.shares = weights / weights.sum()
         self.splits = [corpus.split(split) for corpus in self.corpora]
-        tokens = settings.pairs.length * BLOCK_SEQUENCES
-        self.blocks: list[Blocks] = [cut_blocks(part.shards, tokens) for part in self.splits]
+        size = settings.pairs.length * BLOCK_SEQUENCES * self.ids_per_token
+        self.blocks: list[Blocks] = [cut_blocks(part.shards, size) for part in self.splits]
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
         for corpus, blocks in zip(self.corpora, self.blocks, strict=True):
             if not len(blocks.first):
@@ -149,8 +164,11 @@ class WindowSource:
             for split, blocks in zip(self.splits, self._window_blocks(number), strict=True)
             if len(blocks.first)
         ]
-        samples = make_samples(join_texts(texts), self.settings.pairs, self.special.cls_id, self.special.sep_id, rng)
+        samples = self._samples(join_texts(texts), rng)
         return samples, mask(samples, self.special.vocabulary, self.settings.masking, rng)
+
+    def _samples(self, text: Text, rng: np.random.Generator) -> Samples:
+        return make_samples(text, self.settings.pairs, self.special.cls_id, self.special.sep_id, rng)
 
     def _window_blocks(self, number: int) -> list[Blocks]:
         """Return each folder's blocks of a window."""
@@ -301,6 +319,8 @@ def pad(batch: PretrainBatch, tokens: int, sequences: int, masked: int, pad_id: 
         fill(batch.masked_positions, masked, 0),
         fill(batch.masked_labels, masked, NO_LABEL),
         fill(batch.order_labels, sequences, NO_LABEL),
+        batch.texts,
+        batch.offsets,
     )
 
 
@@ -317,7 +337,14 @@ def concatenate(parts: list[PretrainBatch]) -> PretrainBatch:
         np.concatenate(positions),
         np.concatenate([part.masked_labels for part in parts]),
         np.concatenate([part.order_labels for part in parts]),
+        _joined([part.texts for part in parts]),
+        _joined([part.offsets for part in parts]),
     )
+
+
+def _joined(parts: list[NDArray[Any] | None]) -> NDArray[Any] | None:
+    found = [part for part in parts if part is not None]
+    return np.concatenate(found) if found else None
 
 
 def _slice(samples: Samples, masked: Masked, first: int, stop: int) -> PretrainBatch:
@@ -335,6 +362,8 @@ def _slice(samples: Samples, masked: Masked, first: int, stop: int) -> PretrainB
         masked.positions[chosen] - start,
         masked.targets[chosen].astype(np.int64),
         samples.labels[first:stop],
+        None if samples.texts is None else samples.texts[first:stop],
+        None if samples.offsets is None else samples.offsets[tokens],
     )
 
 
@@ -355,4 +384,6 @@ def select(batch: PretrainBatch, sequences: NDArray[np.int64]) -> PretrainBatch:
         place[batch.masked_positions[chosen]],
         batch.masked_labels[chosen],
         batch.order_labels[sequences],
+        None if batch.texts is None else batch.texts[sequences],
+        None if batch.offsets is None else batch.offsets[tokens],
     )

@@ -65,6 +65,8 @@ class Samples(NamedTuple):
     text: NDArray[np.bool_]  # (T,) False at special tokens
     cu_seqlens: NDArray[np.int64]  # (S + 1,)
     labels: NDArray[np.int64]  # (S,) 0: original order / true neighbour, 1: swapped / random, NO_LABEL: neither
+    texts: NDArray[np.object_] | None = None  # (S,) what was encoded, where a second tokenizer will read it
+    offsets: NDArray[np.int64] | None = None  # (T, 2) the characters of that each token is of; none at special ones
 
 
 class Text(NamedTuple):
@@ -138,10 +140,14 @@ def join_texts(texts: list[Text]) -> Text:
 
 def make_samples(text: Text, settings: PairSettings, cls_id: int, sep_id: int, rng: np.random.Generator) -> Samples:
     """Make all sequences of a buffer, in random order."""
+    return assemble(text.tokens, draw_spans(text, settings, rng), cls_id, sep_id)
+
+
+def draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Choose all sequences of a buffer, in random order: (S, 5) a_start, a_stop, b_start, b_stop, label."""
     spans = _draw_spans(text, settings, rng)
     order = rng.permutation(len(spans))
-    columns = np.asarray(spans, dtype=np.int64).reshape(-1, 5)[order]
-    return _assemble(text.tokens, columns, cls_id, sep_id)
+    return np.asarray(spans, dtype=np.int64).reshape(-1, 5)[order]
 
 
 def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) -> list[tuple[int, ...]]:
@@ -210,7 +216,7 @@ def _truncate(
     return *a, *b
 
 
-def _assemble(tokens: NDArray[np.integer], spans: NDArray[np.int64], cls_id: int, sep_id: int) -> Samples:
+def assemble(tokens: NDArray[np.integer], spans: NDArray[np.int64], cls_id: int, sep_id: int) -> Samples:
     """Gather [CLS] A [SEP] (B [SEP]) for all spans at once."""
     count = len(spans)
     buffer = np.concatenate((np.array([cls_id, sep_id]), tokens)).astype(np.int32)

@@ -5,7 +5,7 @@ A data folder holds
     index.json               format version, tokenizer, element type, counts and hashes; written last
     tokenizer/               a copy of the tokenizer whose ids the shards hold
     documents.parquet        id, source, split, shard, first sentence and sentences of every document
-    train-00000.tokens       token ids of all sentences, no special tokens: raw little-endian uint16 or uint32
+    train-00000.tokens       token ids of all sentences, no special tokens: raw little-endian uint8, uint16 or uint32
     train-00000.sentences    where each sentence ends in `.tokens`: raw little-endian int32, ascending
     train-00000.documents    where each document ends in `.sentences`: raw little-endian int32, ascending
     held_out-00000.*         the same for the held-out documents
@@ -41,7 +41,7 @@ MOST_SHARD_TOKENS = 1 << 30
 SHARD_TOKENS = 1 << 25
 """A shard is closed once it holds this many tokens (64 MiB of uint16); a document never spans two shards."""
 
-TOKEN_TYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
+TOKEN_TYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 END_TYPE = np.dtype("<i4")
 
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
@@ -59,7 +59,7 @@ class ShardCounts(NamedTuple):
 class Shard(NamedTuple):
     """One shard, memory-mapped and read-only.
 
-    `tokens` (n,) uint16 or uint32; `sentence_ends` (s,) int32: exclusive end of each sentence in `tokens`,
+    `tokens` (n,) unsigned; `sentence_ends` (s,) int32: exclusive end of each sentence in `tokens`,
     ascending; `document_ends` (d,) int32: exclusive end of each document in `sentence_ends`, ascending. No
     sentence and no document is empty.
     """
@@ -71,7 +71,7 @@ class Shard(NamedTuple):
 
 def token_type(vocab_size: int) -> str:
     """Name of the smallest element type that holds every id of the vocabulary."""
-    return "uint16" if vocab_size <= 1 << 16 else "uint32"
+    return next(name for name, dtype in TOKEN_TYPES.items() if vocab_size <= 1 << 8 * dtype.itemsize)
 
 
 def shard_files(name: str, dtype: str, counts: ShardCounts) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ from litebert.text.fast import TOKENIZER_FILE, load_fast
 from litebert.text.interface import Encoding, Tokenizer
 from litebert.text.normalize import Normalization
 from litebert.text.unigram import CONFIG_FILE, MODEL_FILE, SentencePieceTokenizer
+from litebert.text.utf8 import UTF8_FILE, Utf8Tokenizer
 
 __all__ = ["Encoding", "Tokenizer", "has_tokenizer", "load_tokenizer"]
 
@@ -32,6 +33,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         TokenizerError: there is no such file or folder, no vocabulary in it, or one that cannot be used.
     """
     path = Path(path)
+    if (path / UTF8_FILE).is_file():
+        return Utf8Tokenizer()
     if path.is_dir():
         file = path / MODEL_FILE
         if not file.is_file():

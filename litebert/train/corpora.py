@@ -26,6 +26,9 @@ MAY_CHANGE = frozenset(
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
+TEXT_FOLDER = "text"
+"""In the folder of a run that reads files of text: their text as such, see `data.aligned`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextRunSettings:
@@ -48,6 +51,8 @@ def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
     there, or `resume` is not set; CheckpointError if settings differ that change what is computed.
     """
     if not resume or not (out / "config.toml").exists():
+        if resume and out.is_dir() and [path.name for path in out.iterdir()] == [TEXT_FOLDER]:
+            return False  # the run was interrupted before its first step
         require_empty(out, "add --resume to go on with the run there, or choose another folder")
         return False
     then = config.build(type(settings), config.read_toml(out / "config.toml"))

@@ -4,29 +4,31 @@ The run folder, its resumption and all that may happen to it are those of pre-tr
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from litebert.data.batches import DataSettings
+from litebert.data.aligned import AlignedSource, keep_text
+from litebert.data.batches import DataSettings, WindowSource
 from litebert.data.catalog import find_model, places
 from litebert.data.pairs import PairSettings
-from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.errors import ConfigError
+from litebert.data.shards import INDEX_NAME, TOKENIZER_FOLDER, TokenCorpus
+from litebert.errors import ConfigError, DataFolderError, UserError
 from litebert.evaluate.embeddings import probe
 from litebert.interop.huggingface import load_model
-from litebert.text.tokenizer import load_tokenizer
+from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.corpora import (
+    TEXT_FOLDER,
     TextRunSettings,
     claim,
+    held_out_sources,
     open_folders,
     require_length,
-    require_tokenizer,
     training_source,
 )
-from litebert.train.loop import autocast, choose_device, stop_signals
+from litebert.train.loop import Metrics, autocast, choose_device, stop_signals
 from litebert.train.parallel import World, restarted, world
 from litebert.train.teaching import Student, TeachingObjective, TeachingSettings
 from litebert.train.text_run import TextRun, TextRunReport
@@ -38,7 +40,7 @@ def _single_segments() -> DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DistillSettings(TextRunSettings):
-    """All settings of a run of distillation; the folders' tokenizer is student's and teacher's."""
+    """All settings of a run of distillation; `folders` may be files of text where the tokenizers differ."""
 
     student: str = ""
     """Folder of the model that is taught."""
@@ -66,19 +68,20 @@ def _distill(
         if not getattr(settings, role):
             raise ConfigError(f"no {role}; name its folder, as in --{'model' if role == 'student' else role} DIR")
     known = claim(out, settings, resume=resume)
-    corpora = open_folders(settings, here)
-    tokenizer = load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
+    source, teaching = find_model(settings.student), find_model(settings.teacher)
+    reading = _read_text(settings, out, source, teaching, here)
     heads = ("masked_lm",) if settings.teaching.masked_lm else ()
-    source = find_model(settings.student)
     model = load_model(source, heads, generator=torch.Generator().manual_seed(settings.seed))
-    teacher = load_model(find_model(settings.teacher), ()).to(here.device)
-    for config, folder in ((model.config, source), (teacher.config, find_model(settings.teacher))):
-        require_tokenizer(config, folder, tokenizer)
+    teacher = load_model(teaching, ()).to(here.device)
+    for config in (model.config, teacher.config):
         require_length(config, settings)
     student = Student(model, teacher.config.hidden_size, teacher.config.num_hidden_layers).to(here.device)
 
     def precision() -> Any:
         return autocast(settings.loop.precision, here.device)
+
+    def judge() -> Metrics:
+        return probe(model.albert, reading.tokenizer, places(), precision=precision)
 
     objective = TeachingObjective(
         student,
@@ -88,17 +91,85 @@ def _distill(
         precision,
         compiled=settings.loop.compile,
         world=here,
+        reader=reading.teacher,
     )
     run = TextRun(
         settings=settings,
         out=out,
         world=here,
-        corpora=corpora,
-        tokenizer=tokenizer,
-        source=training_source(settings, tokenizer, settings.seed),
+        corpora=reading.corpora,
+        tokenizer=reading.tokenizer,
+        source=reading.source,
+        held_out=reading.held_out,
         trained=student,
         model=model,
         objective=objective,
-        probe=(lambda: probe(model.albert, tokenizer, places(), precision=precision)) if settings.probes else None,
+        probe=(lambda: probe(model.albert, reading.tokenizer, places(), precision=precision))
+        if settings.probes
+        else None,
     )
     return TextRunReport(**run.go(received, known))
+
+
+class _Reading(NamedTuple):
+    """The text of a run, as the student reads it."""
+
+    corpora: list[TokenCorpus]
+    tokenizer: Tokenizer
+    teacher: Tokenizer | None
+    """The teacher's, where it reads the text by its own."""
+    source: WindowSource
+    held_out: dict[str, WindowSource]
+
+
+def _read_text(settings: DistillSettings, out: Path, student: Path, teacher: Path, here: World) -> _Reading:
+    """Open prepared folders, whose tokenizer both have, or files of text, which each reads by its own.
+
+    Raises ConfigError where there are some of each, DataFolderError where a tokenizer is not that of the folders.
+    """
+    prepared = [(Path(folder) / INDEX_NAME).exists() for folder in settings.folders]
+    if not settings.folders or any(prepared):
+        if not all(prepared):
+            missing = next((folder for folder, there in zip(settings.folders, prepared, strict=True) if not there), "")
+            raise ConfigError(f"{missing} is no prepared folder, others are; give either prepared folders or text")
+        corpora = open_folders(settings, here)
+        tokenizer = load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
+        for folder in (student, teacher):
+            _require_tokenizer(folder, tokenizer)
+        source = training_source(settings, tokenizer, settings.seed)
+        return _Reading(corpora, tokenizer, None, source, held_out_sources(settings, tokenizer))
+    tokenizer, reader = load_tokenizer(student), load_tokenizer(teacher)
+    kept = _keep(settings, out, here)
+    corpora = open_folders(replace(settings, folders={str(folder): weight for folder, weight in kept.items()}), here)
+    source = AlignedSource(kept, tokenizer, settings.data, settings.seed)
+    held_out: dict[str, WindowSource] = {
+        corpus.path.name: AlignedSource({corpus.path: 1.0}, tokenizer, settings.data, 0, "held_out")
+        for corpus in corpora
+        if corpus.split("held_out").num_documents
+    }
+    return _Reading(corpora, tokenizer, reader, source, held_out)
+
+
+def _keep(settings: DistillSettings, out: Path, here: World) -> dict[Path, float]:
+    """Keep the text of files beside the run, where it is not there yet; raises what `prepare` raises."""
+    texts = {Path(text): weight for text, weight in settings.folders.items()}
+    kept = {out / TEXT_FOLDER / f"{n}-{text.name.split('.')[0]}": text for n, text in enumerate(texts)}
+    if here.is_first:
+        try:
+            for folder, text in kept.items():
+                keep_text([text], folder)
+        except UserError:
+            for folder in (out / TEXT_FOLDER, out):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+            raise
+    here.wait()
+    return {folder: texts[text] for folder, text in kept.items()}
+
+
+def _require_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
+        raise DataFolderError(
+            f"the data were prepared with another tokenizer than that of {folder}; prepare them again with --tokenizer "
+            f"{folder}, or give files of text (--data TEXT), which student and teacher each read by their own"
+        )

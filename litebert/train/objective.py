@@ -87,7 +87,7 @@ class PretrainObjective:
     def tensors(self, batch: PretrainBatch) -> tuple[Packed, Tensor, Tensor, Tensor]:
         """Move a batch to the model's device."""
         ids, positions, segments, cu_seqlens, masked, labels, order = (
-            torch.from_numpy(values).to(self.device, non_blocking=True) for values in batch
+            torch.from_numpy(values).to(self.device, non_blocking=True) for values in batch[:7]
         )
         return Packed(ids, positions, segments, cu_seqlens, self.settings.pairs.length), masked, labels, order
 

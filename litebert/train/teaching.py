@@ -7,18 +7,23 @@ whom among the sentences of a batch, as a distribution (Tung and Mori 2019); and
 The sums of a step are divided by the numbers of its tokens and sequences, over all micro-batches and processes; the
 similarities are those within a micro-batch.
 
-Dimensions: T tokens of a packed batch, S its sequences, H student's width, G teacher's, M masked tokens.
+Teacher and student read the same ids, or, where their tokenizers differ, the same text (`data.aligned`): then the mean
+of the teacher's tokens at a token's characters stands for the teacher's hidden state there.
+
+Dimensions: T tokens of a packed batch, S its sequences, H student's width, G teacher's, M masked tokens, U tokens of a
+teacher that reads by its own tokenizer, K of them at most for each of the student's.
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from litebert.data.aligned import read_beside
 from litebert.data.batches import DataSettings, PretrainBatch, micro_batches, pad
 from litebert.data.pairs import NO_LABEL
 from litebert.errors import ConfigError
@@ -26,6 +31,7 @@ from litebert.model.attention import packed_layout, relations
 from litebert.model.encoder import Trace
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Packed
+from litebert.text.interface import Tokenizer
 from litebert.train.loop import Metrics
 from litebert.train.parallel import World
 
@@ -88,8 +94,23 @@ class Student(nn.Module):
         return self.projections[index](hidden) if len(self.projections) else hidden
 
 
+class Lesson(NamedTuple):
+    """A batch as both read it."""
+
+    mine: Packed
+    theirs: Packed
+    matches: Tensor | None
+    """(T, K) tokens of the teacher at each of the student's; None: token by token the same"""
+    shares: Tensor | None
+    """(T, K) what each of them counts"""
+    masked: Tensor
+    """(M,)"""
+    labels: Tensor
+    """(M,)"""
+
+
 class TeachingObjective:
-    """Losses of a student beside a teacher that reads the same ids."""
+    """Losses of a student beside its teacher."""
 
     def __init__(
         self,
@@ -101,12 +122,20 @@ class TeachingObjective:
         *,
         compiled: bool,
         world: World,
+        reader: Tokenizer | None = None,
     ) -> None:
+        """reader: the teacher's tokenizer, where it is not the student's. Raises ConfigError for relations then."""
+        if reader is not None and teaching.relations:
+            raise ConfigError(
+                f"teaching.relations = {teaching.relations:g}: attention has relations to copy only where student and "
+                "teacher have the same tokens; set it to 0"
+            )
+        self.reader = reader
         self.student, self.data, self.teaching = student, data, teaching
         self.precision, self.world = precision, world
         self.teacher = teacher.eval().requires_grad_(False)
         self.device = next(student.parameters()).device
-        self.attention = "varlen" if self.device.type == "cuda" else "padded"
+        self.attention = self._kernel(student.model)
         self.sums = torch.compile(self._sums, dynamic=False) if compiled else self._sums
 
     def backward(self, batch: PretrainBatch) -> Callable[[], Metrics]:
@@ -118,7 +147,7 @@ class TeachingObjective:
         parts = micro_batches(batch, self.data, self.student.model.config.pad_token_id, count)
         for part in parts[world.rank :: world.size]:
             with self.precision():
-                sums = self.sums(*self._tensors(part))
+                sums = self.sums(self._lesson(part))
             loss = (sums[: len(PARTS)] * weights).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             totals += sums.detach()
@@ -135,7 +164,7 @@ class TeachingObjective:
             sequences = max(self.data.sequence_slots, len(batch.order_labels))
             part = pad(batch, self.data.token_budget, sequences, max(len(batch.masked_labels), 1), 0)
             with self.precision():
-                totals += self._sums(*self._tensors(part))
+                totals += self._sums(self._lesson(part))
             seen.append(batch)
         self.student.train()
         return self._metrics(totals, self._numbers(seen))
@@ -168,43 +197,60 @@ class TeachingObjective:
         weights = [*(1.0 for _ in self.student.matches[1:]), self.teaching.last_layer]
         return [weight / sum(weights) for weight in weights]
 
-    def _tensors(self, batch: PretrainBatch) -> tuple[Packed, Tensor, Tensor, Tensor]:
-        """Move a batch to the device: the student's packed batch, the whole ids, masked positions and labels."""
-        ids, positions, segments, cu_seqlens, masked, labels, _ = (
-            torch.from_numpy(values).to(self.device, non_blocking=True) for values in batch
-        )
+    def _lesson(self, batch: PretrainBatch) -> Lesson:
+        """Move a padded batch to the device, and encode it for a teacher that has its own tokenizer."""
+        ids, positions, segments, cu_seqlens, masked, labels, _ = map(self._there, batch[:7])
         used = labels != NO_LABEL
         whole = ids.index_put((masked[used],), labels[used])
-        shown = ids if self.teaching.masked_lm else whole
-        return Packed(shown, positions, segments, cu_seqlens, self.data.pairs.length), whole, masked, labels
+        length = self.data.pairs.length
+        mine = Packed(ids if self.teaching.masked_lm else whole, positions, segments, cu_seqlens, length)
+        if self.reader is None:
+            return Lesson(mine, mine._replace(input_ids=whole), None, None, masked, labels)
+        config = self.teacher.config
+        length = min(config.max_position_embeddings, 2 * length)
+        ids, positions, cu_seqlens, matches, shares = map(
+            self._there, read_beside(batch, self.reader, config.pad_token_id, length)
+        )
+        theirs = Packed(ids, positions, torch.zeros_like(ids), cu_seqlens, length)
+        return Lesson(mine, theirs, matches, shares, masked, labels)
 
-    def _sums(self, packed: Packed, whole: Tensor, masked: Tensor, labels: Tensor) -> Tensor:
+    def _there(self, values: Any) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+    def _sums(self, lesson: Lesson) -> Tensor:
         """Return (6,): sums of the five losses, and of the cosines of the sentence vectors."""
+        packed = lesson.mine
         mine, theirs = Trace(qkv=[]), Trace(qkv=[])
         with torch.no_grad():
-            answer = self.teacher.albert(packed._replace(input_ids=whole), attention=self.attention, trace=theirs)
-        hidden = self.student.model.albert(packed, attention=self.attention, trace=mine)  # (T, H)
+            answer = self.teacher.albert(lesson.theirs, attention=self._kernel(self.teacher), trace=theirs)  # (U, G)
+        hidden = self.student.model.albert(packed, attention=self._kernel(self.student.model), trace=mine)  # (T, H)
         members, present = _membership(packed)  # (S, T), (S,)
         used = members.sum(0)[:, None]  # (T, 1)
+        if lesson.shares is not None:
+            used = used * (lesson.shares.sum(1, keepdim=True) > 0)
         distance, shares = hidden.new_zeros((), dtype=torch.float32), self._shares()
         for index, (layer, other) in enumerate(self.student.matches):
-            target = theirs.hidden_states[other].float()  # (T, G)
+            target = _at(theirs.hidden_states[other].float(), lesson)  # (T, G)
             error = self.student.project(index, mine.hidden_states[layer]).float() - target
             relative = error.square().sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp(min=1e-6)
             distance = distance + shares[index] * (relative * used).sum()
         last = self.student.project(len(self.student.matches) - 1, hidden)
-        ours, target = (_sentences(vectors.float(), members) for vectors in (last, answer))  # (S, G)
-        cosines = (ours * target).sum(-1) * present
-        logits = (ours @ ours.T, target @ target.T)  # (S, S)
-        similarity = _divergence(logits[0], logits[1], present, self.teaching.temperature)
+        target = _sentences(answer, members if lesson.matches is None else _membership(lesson.theirs)[0])  # (S, G)
+        cosines = (_sentences(last, members) * target).sum(-1) * present
+        ours = _sentences(hidden, members)  # (S, H)
+        similarity = _divergence(ours @ ours.T, target @ target.T, present, self.teaching.temperature)
         related = masked_lm = hidden.new_zeros((), dtype=torch.float32)
         if self.teaching.relations:
             related = self._relations(packed, mine, theirs)
         if self.teaching.masked_lm:
-            predictions = self.student.model.heads["masked_lm"](hidden[masked]).float()  # (M, V)
-            masked_lm = F.cross_entropy(predictions, labels, ignore_index=NO_LABEL, reduction="sum")
+            predictions = self.student.model.heads["masked_lm"](hidden[lesson.masked]).float()  # (M, V)
+            masked_lm = F.cross_entropy(predictions, lesson.labels, ignore_index=NO_LABEL, reduction="sum")
         total = cosines.sum()
         return torch.stack((distance, related, present.sum() - total, similarity, masked_lm, total))
+
+    def _kernel(self, model: AlbertWithHeads) -> str:
+        on_gpu = "fused" if model.config.position == "relative" else "varlen"  # which takes no bias
+        return on_gpu if self.device.type == "cuda" else "padded"
 
     def _relations(self, packed: Packed, mine: Trace, theirs: Trace) -> Tensor:
         """Sum over tokens of KL(teacher's relations || student's), the mean over queries, keys, values and heads."""
@@ -224,10 +270,17 @@ def _membership(packed: Packed) -> tuple[Tensor, Tensor]:
     return members.float(), (ends > starts)[:, 0].float()
 
 
+def _at(target: Tensor, lesson: Lesson) -> Tensor:
+    """What the teacher says at each of the student's tokens: (U, G) -> (T, G)."""
+    if lesson.matches is None or lesson.shares is None:
+        return target
+    return (target[lesson.matches] * lesson.shares[:, :, None]).sum(1)
+
+
 def _sentences(hidden: Tensor, members: Tensor) -> Tensor:
     """Mean vectors of the sequences, of length 1: (T, G) -> (S, G)."""
     with torch.autocast(hidden.device.type, enabled=False):
-        return F.normalize(members @ hidden, dim=-1)
+        return F.normalize(members @ hidden.float(), dim=-1)
 
 
 def _divergence(mine: Tensor, theirs: Tensor, present: Tensor, temperature: float) -> Tensor:

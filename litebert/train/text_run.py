@@ -13,7 +13,7 @@ from litebert.interop.huggingface import save_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.text.tokenizer import Tokenizer
 from litebert.train.checkpoints import Progress
-from litebert.train.corpora import TextRunSettings, held_out_sources, joined
+from litebert.train.corpora import TextRunSettings, joined
 from litebert.train.hooks import MetricsLog, describe
 from litebert.train.loop import Hook, Metrics, Objective, Run
 from litebert.train.optimizers import build_optimizer
@@ -68,6 +68,8 @@ class TextRun:
     corpora: list[TokenCorpus]
     tokenizer: Tokenizer
     source: WindowSource
+    held_out: Mapping[str, WindowSource]
+    """Held-out documents by the name of their folder."""
     trained: nn.Module
     """All that has a gradient."""
     model: AlbertWithHeads
@@ -88,7 +90,6 @@ class TextRun:
             seed=settings.seed,
             world=self.world,
         )
-        held_out = held_out_sources(settings, self.tokenizer)
         metrics = Session(
             out=self.out,
             run=run,
@@ -99,7 +100,7 @@ class TextRun:
             config=asdict(settings),
             data=[corpus.digest for corpus in self.corpora],
             environment={"micro_batches": settings.data.micro_batches, "attention": self.objective.attention},
-            evaluate=(lambda: self._evaluate(held_out)) if held_out or self.probe else None,
+            evaluate=self._evaluate if self.held_out or self.probe else None,
             hooks=self.hooks,
         ).go(received, known)
         if self.world.is_first:
@@ -114,9 +115,9 @@ class TextRun:
             "held_out": metrics,
         }
 
-    def _evaluate(self, held_out: Mapping[str, WindowSource]) -> Metrics:
-        tokens = self.settings.loop.held_out_tokens
-        found = {name: self.objective.evaluate(held_out_batches(source, tokens)) for name, source in held_out.items()}
+    def _evaluate(self) -> Metrics:
+        tokens, sources = self.settings.loop.held_out_tokens, self.held_out.items()
+        found = {name: self.objective.evaluate(held_out_batches(source, tokens)) for name, source in sources}
         more = self.probe() if self.probe is not None else {}
         self.trained.train()
         return (joined(found) if found else {}) | more

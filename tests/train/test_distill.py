@@ -1,5 +1,6 @@
 """A student comes closer to its teacher; runs of teaching go on, and refuse, as those of pre-training do."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ import torch
 from litebert.data.batches import DataSettings
 from litebert.data.pairs import PairSettings
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.errors import CheckpointError, ConfigError, DataFolderError
+from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError
 from litebert.interop.huggingface import load_model, save_model
 from litebert.model.config import AlbertConfig
 from litebert.text.tokenizer import load_tokenizer
+from litebert.text.training import train_tokenizer
 from litebert.train.distill import DistillSettings, distill
 from litebert.train.hooks import read_metrics
 from litebert.train.optimizers import OptimizerSettings
@@ -124,14 +126,68 @@ def test_how_a_step_is_divided_changes_only_the_similarities(
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
 
 
+@pytest.fixture(scope="module")
+def text(prose: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("text") / "library.jsonl"
+    file.write_text("".join(json.dumps({"text": document}) + "\n" for document in prose[:60]), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def stranger(prose: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher with a tokenizer of its own."""
+    folder = tmp_path_factory.mktemp("stranger")
+    tokenizer = train_tokenizer(prose[:60], folder / "tokenizer", vocab_size=700)
+    fields = {"vocab_size": tokenizer.vocab_size, "num_hidden_layers": 4, "sharing": "none", "hidden_size": 48}
+    config = AlbertConfig.from_dict(SHAPE | fields | {"pad_token_id": tokenizer.pad_id})
+    save_model(random_model(config, (), seed=3), folder / "model", tokenizer)
+    return folder / "model"
+
+
+def test_a_teacher_with_another_tokenizer_teaches_from_text(
+    text: Path, student: Path, stranger: Path, tmp_path: Path
+) -> None:
+    teaching = TeachingSettings(sentence=1, similarity=1, masked_lm=0.1)
+    loop = replace(LOOP, steps=60, evaluate_every=10, checkpoint_every=20)
+    wanted = settings(text, student, stranger, teaching=teaching, loop=loop)
+    distill(wanted, tmp_path / "run")
+    first, *_, last = held_out(tmp_path / "run")
+    for name in ("hidden", "sentence", "loss"):
+        assert last[name] < first[name]
+    shutil.rmtree(tmp_path / "run" / "model")
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "checkpoints" / "step-60")
+    for run in ("run", "again"):
+        distill(wanted, tmp_path / run, resume=True)
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "again"))
+    with pytest.raises(ConfigError, match="relations"):
+        distill(replace(wanted, teaching=TeachingSettings(relations=1)), tmp_path / "other")
+
+
+def test_text_and_shards_are_the_same_lesson(text: Path, teacher: Path, tmp_path: Path) -> None:
+    """Read as text, a student that is its teacher has nothing to learn either."""
+    still = OptimizerSettings(name="adamw", learning_rate=1e-12)
+    wanted = settings(text, teacher, teacher, optimizer=still, loop=replace(LOOP, steps=1))
+    report = distill(wanted, tmp_path / "run")
+    assert report.held_out["cosine"] > 0.97  # a cut text may begin within a word, where the tokens differ
+    assert report.held_out["hidden"] < 0.1
+
+
+def test_text_that_cannot_be_read_leaves_nothing(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        distill(settings(tmp_path / "none.jsonl", student, teacher), tmp_path / "run")
+    both = replace(settings(prepared, student, teacher), folders={str(prepared): 1.0, str(tmp_path / "a.txt"): 1.0})
+    with pytest.raises(ConfigError, match="either prepared folders or text"):
+        distill(both, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_does_not_fit_is_refused(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no teacher; name its folder, as in --teacher DIR"):
         distill(replace(settings(prepared, student, teacher), teacher=""), tmp_path / "a")
     long = DataSettings(batch_size=8, pairs=PairSettings(length=1024, objective="none"))
     with pytest.raises(ConfigError, match="positions for 512"):
         distill(settings(prepared, student, teacher, data=long), tmp_path / "b")
-    from litebert.text.training import train_tokenizer
-
     other = train_tokenizer(["a sentence of its own kind"] * 50, tmp_path / "other", vocab_size=28)
     foreign = AlbertConfig.from_dict(SHAPE | {"vocab_size": other.vocab_size})
     save_model(random_model(foreign, ()), tmp_path / "foreign", other)
