@@ -527,7 +527,7 @@ def evaluate(
 
 
 @app.command
-def convert(source: Path, out: Path, /) -> Answer:
+def convert(source: Path, out: Path, /, *, precision: str = "fp32") -> Answer:
     """Turn another program's ALBERT into a litebert folder.
 
     Parameters
@@ -536,10 +536,12 @@ def convert(source: Path, out: Path, /) -> Answer:
         Hugging Face folder, TensorFlow folder, or prefix of a TensorFlow checkpoint.
     out
         Folder of the model.
+    precision
+        Of the stored weights: fp32, or bf16, which halves the file.
     """
     from litebert.interop.convert import convert as run
 
-    saved = run(source, out)
+    saved = run(source, out, precision=precision)
     return Answer(data={"model": str(saved.folder)}, text=saved.note or f"model: {saved.folder}")
 
 

@@ -12,6 +12,10 @@ VARIABLE = "LITEBERT_DATA"
 """Environment variable that names the folder of public data and models."""
 
 
+MODELS = Path(__file__).resolve().parent.parent / "models"
+"""The models that come with litebert."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One name of the catalogue; see catalog.toml."""
@@ -48,14 +52,24 @@ def places() -> list[Path]:
     return [Path(os.environ[VARIABLE]), own] if os.environ.get(VARIABLE) else [own]
 
 
-def find_model(model: str | Path) -> Path:
-    """Return the folder of a model that is named by its folder or by its name in the catalogue.
+def shipped() -> list[str]:
+    """Names of the models that come with litebert."""
+    return sorted(path.parent.name for path in MODELS.glob("*/config.json"))
 
-    A folder that exists comes first; what is neither is returned as it is, for its reader to refuse. Raises
+
+def find_model(model: str | Path) -> Path:
+    """Return the folder of a model that is named by its folder, or by its name: one that comes with litebert, or one
+    of the catalogue.
+
+    A folder that exists comes first; what is none of these is returned as it is, for its reader to refuse. Raises
     ModelFolderError for a name of the catalogue that has not been brought yet.
     """
     path, name = Path(model), str(model)
-    if path.exists() or name not in (catalog := read_catalog()):
+    if path.exists():
+        return path
+    if name in shipped():
+        return MODELS / name
+    if name not in (catalog := read_catalog()):
         return path
     for place in places():
         if all((place / name / file).is_file() for file in catalog[name].sha256):

@@ -148,6 +148,11 @@ def student_config(
         position="absolute",
         position_offset=0,
         type_vocab_size=max(source.type_vocab_size, 1),
+        # As the second version of ALBERT: shared weights overfit little, and dropout is dear on a CPU.
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        embedding_dropout_prob=0.0,
+        classifier_dropout_prob=0.1,
         pooling="first" if source.pooling == "none" else source.pooling,
         pooler_activation="tanh" if source.pooling == "none" else source.pooler_activation,
         pad_token_id=tokenizer.pad_id,

@@ -35,14 +35,23 @@ from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 PICKLED = "pytorch_model.bin"
 
 
-def convert(source: str | Path, out: str | Path) -> SavedModel:
+STORED = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""Numbers in which weights can be stored."""
+
+
+def convert(source: str | Path, out: str | Path, *, precision: str = "fp32") -> SavedModel:
     """Write a litebert model folder from a Hugging Face folder, a TensorFlow folder or a checkpoint's prefix.
+
+    precision: `fp32`, or `bf16`, which halves the file and rounds every weight to three digits.
 
     The tokenizer (`spiece.model`, `30k-clean.model` or another single `.model` file) is taken along where it is
     there. A `pytorch_model.bin` is read without running code in it. Raises ModelFolderError where the source is
-    no ALBERT or damaged, TokenizerError where its tokenizer does not fit, OutputError where OUT is not empty.
+    no ALBERT or damaged, TokenizerError where its tokenizer does not fit, OutputError where OUT is not empty,
+    ConfigError for an unknown precision.
     """
     source, out = Path(source), Path(out)
+    if precision not in STORED:
+        raise ConfigError(f"precision {precision!r} is unknown: weights are stored as {' or '.join(STORED)}")
     require_empty(out)
     if (source / CONFIG).is_file() and ((source / WEIGHTS).is_file() or (source / PICKLED).is_file()):
         model, extra = _from_hugging_face(source)
@@ -51,7 +60,7 @@ def convert(source: str | Path, out: str | Path) -> SavedModel:
         prefix = _prefix(source)
         folder = prefix.parent
         model, extra = _from_tensorflow(prefix), {}
-    return save_model(model, out, _tokenizer(folder), extra)
+    return save_model(model, out, _tokenizer(folder), extra, dtype=STORED[precision])
 
 
 def _from_hugging_face(folder: Path) -> tuple[AlbertWithHeads, Mapping[str, Any]]:

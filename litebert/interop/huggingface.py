@@ -60,10 +60,13 @@ def save_model(
     folder: str | Path,
     tokenizer: Tokenizer | None = None,
     extra: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
 ) -> SavedModel:
     """Write a model folder, all of it or nothing; one that is there is replaced. Equal weights are equal bytes.
 
-    `extra` is kept in litebert.json and must be plain JSON values. What transformers' class cannot express is
+    `extra` is kept in litebert.json and must be plain JSON values. dtype: of the stored weights; whoever opens the
+    folder computes in fp32 all the same, unless told otherwise. What transformers' class cannot express is
     stored under our own names, each unique tensor once, and the returned note says that only litebert opens it.
     Raises TokenizerError where the tokenizer's vocabulary is not the model's, OutputError where the folder holds
     anything that is no model's, or cannot be written.
@@ -75,7 +78,7 @@ def save_model(
     if tokenizer is not None:
         _check_vocabulary(config, tokenizer)
         own["tokenizer_fingerprint"] = tokenizer.fingerprint
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     expressible = configs.expressible(config)
     if expressible:
         state = to_outside(state, config, "hugging_face")

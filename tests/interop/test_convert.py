@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.testing import assert_close
 
-from litebert.errors import ModelFolderError, OutputError, TokenizerError, UserError
+from litebert.errors import ConfigError, ModelFolderError, OutputError, TokenizerError, UserError
 from litebert.interop.convert import convert
 from litebert.interop.huggingface import load_model, read_model, save_model
 from litebert.interop.tensorflow import read_checkpoint
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import AlbertWithHeads, build_model
+from litebert.model.packed import pack_lists
 from litebert.text.tokenizer import load_tokenizer
 from litebert.text.training import train_tokenizer
 from tests.bundle import write_checkpoint
@@ -225,3 +226,21 @@ def test_a_fine_tuned_classifier_with_optimizer_slots(golden: Path, tmp_path: Pa
     assert found.model.config.num_labels == 3
     assert_close(found.model.state_dict()["heads.classify.classifier.weight"], weights, rtol=0, atol=0)
     assert_close(found.model.state_dict()["heads.classify.classifier.bias"], bias, rtol=0, atol=0)
+
+
+def test_weights_in_half_the_bytes_compute_as_before(folder: Path, tmp_path: Path) -> None:
+    convert(folder, tmp_path / "whole")
+    convert(folder, tmp_path / "half", precision="bf16")
+    whole, half = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "half"))
+    assert all(torch.equal(tensor.bfloat16(), half[name]) for name, tensor in whole.items())
+    ours = load_model(tmp_path / "half")
+    assert {parameter.dtype for parameter in ours.parameters()} == {torch.float32}
+    peers = pytest.importorskip("transformers")
+    theirs = peers.AutoModel.from_pretrained(tmp_path / "half").eval()
+    ids = torch.arange(5, 17)[None]
+    with torch.no_grad():
+        expected = theirs(input_ids=ids).last_hidden_state[0]
+        found = ours.eval().albert(pack_lists(ids.tolist()))
+    assert_close(found, expected, atol=1e-5, rtol=0)
+    with pytest.raises(ConfigError, match="fp32 or bf16"):
+        convert(folder, tmp_path / "other", precision="int3")
