@@ -19,10 +19,11 @@ help:  ## List the targets
 
 setup: .venv/.installed  ## Make .venv with every extra
 
-demo: demo-scratch  ## See it work: pre-train, fine-tune, compare and predict, in a few minutes
-
-demo-scratch: $(DEMO_VENV)/.installed
+demo: $(DEMO_VENV)/.installed  ## See it work: search, fine-tune, compare and predict with litebert-small
 	@$(DEMO_VENV)/bin/python examples/demo
+
+demo-scratch: $(DEMO_VENV)/.installed  ## See a tiny model made of nothing but text: pre-train, fine-tune, compare
+	@$(DEMO_VENV)/bin/python examples/demo/scratch.py
 
 test: setup  ## Run every test; set LITEBERT_DATA to run those on public data sets too
 	@$(BIN)/python -m pytest

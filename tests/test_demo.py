@@ -112,4 +112,6 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
         for kind in ("train", "held_out")
     ]
     picture.draw(metrics, 4.0, {"ours": 0.7, "theirs": 0.6}, 100, tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    picture.compare({"ours": 0.7, "theirs": 0.6}, 100, tmp_path / "bars.png")
+    for name in ("curves", "bars"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

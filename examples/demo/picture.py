@@ -52,6 +52,15 @@ def draw(metrics: Metrics, unigram: float, accuracies: Mapping[str, float], rows
         plt.close(figure)
 
 
+def compare(accuracies: Mapping[str, float], rows: int, path: Path) -> None:
+    """Write the comparison alone as PNG."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6, 4))
+        _comparison(axes, accuracies, rows)
+        figure.savefig(path, dpi=150)
+        plt.close(figure)
+
+
 def _series(metrics: Metrics, kind: str, name: str) -> tuple[list[float], list[float]]:
     """Millions of tokens read, and the values of a metric there."""
     lines = [line for line in metrics if line["kind"] == kind and name in line]
