@@ -1,0 +1,103 @@
+"""How fast a student is taught, and what share that is of the machine's matrix products alone.
+
+    litebert compress all-MiniLM-L6-v2 --out runs/small-start
+    python benchmarks/teaching_speed.py runs/small-start --data DIR[=WEIGHT] ... [--recipe recipes/small.toml]
+
+Whole steps: making the batch, the teacher's forward pass, the student's forward and backward, clipping, optimizer.
+Useful arithmetic is that of the encoders on real tokens: the student's three times (forward, and twice as much
+backward), the teacher's once; losses and optimizer count as nothing. Nothing else should run. Ends with one JSON line.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from litebert import config
+from litebert.bench.race import Contestant, matrix_ceiling, race
+from litebert.console import progress
+from litebert.data.batches import BatchStream
+from litebert.data.catalog import find_model
+from litebert.data.shards import TOKENIZER_FOLDER
+from litebert.interop.huggingface import load_model
+from litebert.model.config import AlbertConfig
+from litebert.model.plan import plan
+from litebert.text.tokenizer import load_tokenizer
+from litebert.train.corpora import training_source
+from litebert.train.distill import DistillSettings
+from litebert.train.loop import autocast
+from litebert.train.optimizers import build_optimizer
+from litebert.train.parallel import World
+from litebert.train.teaching import Student, TeachingObjective
+
+
+def forward_flops(shape: AlbertConfig, length: int, mean: float) -> float:
+    """Of the encoder, a token; mean: the length of the sequence that a token is in, averaged over tokens."""
+    flops = plan(shape, length=length, batch_size=1).flops
+    return flops.linear + flops.attention * mean / length
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("student", type=Path)
+    parser.add_argument("--data", nargs="+", required=True, metavar="DIR[=WEIGHT]")
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/small.toml"))
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[24, 64])
+    arguments = parser.parse_args()
+    folders = {name: float(weight or 1) for name, _, weight in (entry.partition("=") for entry in arguments.data)}
+    base = replace(config.build(DistillSettings, config.read_toml(arguments.recipe)), folders=folders)
+    tokenizer = load_tokenizer(Path(next(iter(folders))) / TOKENIZER_FOLDER)
+    device = torch.device("cpu")
+    teacher = load_model(find_model(base.teacher), ())
+    contestants, waited, lengths = [], [0.0], [0.0]
+    for size in arguments.batch_size:
+        settings = replace(base, data=replace(base.data, batch_size=size))
+        model = load_model(arguments.student, ())
+        student = Student(model, teacher.config.hidden_size, teacher.config.num_hidden_layers)
+        objective = TeachingObjective(
+            student,
+            teacher,
+            settings.data,
+            settings.teaching,
+            lambda: autocast("bf16", device),
+            compiled=True,
+            world=World(),
+        )
+        optimizer = build_optimizer(student, settings.optimizer)
+        batches = iter(BatchStream(training_source(settings, tokenizer, 1)))
+
+        def step(objective=objective, optimizer=optimizer, batches=batches, student=student) -> int:  # type: ignore[no-untyped-def]
+            start = time.perf_counter()
+            batch = next(batches)
+            waited[0] += time.perf_counter() - start
+            sizes = np.diff(batch.cu_seqlens)
+            lengths[0] = float((sizes**2).sum() / sizes.sum())
+            read = objective.backward(batch)
+            torch.nn.utils.clip_grad_norm_(student.parameters(), base.optimizer.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            read()
+            return batch.num_tokens
+
+        contestants.append(Contestant(name=f"batches of {size} x {base.data.pairs.length} tokens", step=step))
+    with progress("teaching", len(contestants) * 6, "turns") as advance:
+        speeds = race(contestants, rounds=5, steps=8, device=device, advance=advance)
+    length, width = base.data.pairs.length, teacher.config.hidden_size
+    inner, tokens = teacher.config.intermediate_size, max(arguments.batch_size) * length
+    shapes = [(tokens, width, 3 * width), (tokens, width, width), (tokens, width, inner), (tokens, inner, width)]
+    ceiling = matrix_ceiling(shapes, torch.bfloat16, device)
+    flops = 3 * forward_flops(model.config, length, lengths[0]) + forward_flops(teacher.config, length, lengths[0])
+    print(f"{flops / 1e6:.1f} MFLOP a token; {ceiling / 1e9:,.0f} GFLOP/s in matrix products of these shapes alone")
+    print("| step | tokens/s | GFLOP/s | of the ceiling |\n|---|---|---|---|")
+    for name, speed in speeds.items():
+        print(f"| {name} | {speed:,.0f} | {speed * flops / 1e9:,.0f} | {speed * flops / ceiling:.0%} |")
+    result = {"threads": torch.get_num_threads(), "flops": flops, "ceiling": ceiling, "tokens_per_second": speeds}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
