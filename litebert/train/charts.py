@@ -121,6 +121,11 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
+def percent(value: float, digits: int = 1) -> str:
+    """Write a share in per cent."""
+    return f"{100 * value:.{digits}f} %"
+
+
 def short(value: float) -> str:
     """Write a number in a few characters: 12k, 3.4M, 0.0021, 2e-05."""
     size = abs(value)

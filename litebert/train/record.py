@@ -45,6 +45,11 @@ class RunRecord:
         return max((int(line["step"]) for line in (*self.train, *self.held_out)), default=0)
 
     @property
+    def teacher(self) -> str | None:
+        """Of a run of distillation."""
+        return self.settings.get("teacher") or None
+
+    @property
     def unigram_entropy(self) -> float | None:
         """Entropy of the training text in nats; None where it is not known (several folders, or none is there)."""
         indices = list(self.data.values())
@@ -68,7 +73,9 @@ class Throughput:
 def read_run(folder: Path) -> RunRecord:
     """Read what there is of a run. Raises CheckpointError where the folder is none of a run."""
     if not (folder / "config.toml").is_file():
-        raise CheckpointError(f"{folder} is no run folder, it has no config.toml; name the --out of a pretrain")
+        raise CheckpointError(
+            f"{folder} is no run folder, it has no config.toml; name the --out of pretrain or distill"
+        )
     settings = config.flatten(config.read_toml(folder / "config.toml"))
     lines, unreadable = _read_lines(folder / "metrics.jsonl")
     manifests = [manifest for path in saved(folder / "checkpoints") if (manifest := _read_json(path / MANIFEST))]

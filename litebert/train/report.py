@@ -5,7 +5,7 @@ was stopped or crashed has a report too: what is not there is left out or said t
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from html import escape
 from importlib.resources import files
@@ -17,9 +17,11 @@ from litebert import __version__, config
 from litebert.errors import OutputError
 from litebert.files import write_text
 from litebert.train import charts
-from litebert.train.charts import Chart, Point, Series, figure, short
+from litebert.train.charts import figure, percent, short
+from litebert.train.curves import curves
+from litebert.train.distill import DistillSettings
 from litebert.train.pretrain import PretrainSettings
-from litebert.train.record import Line, RunRecord, Throughput, but_the_first, is_number, read_run, throughput
+from litebert.train.record import Line, RunRecord, Throughput, is_number, read_run, throughput
 
 INCIDENTS = {
     "resumed": "the run was stopped and went on",
@@ -75,7 +77,7 @@ def write_report(run: Path, out: Path | None = None) -> Report:
         steps=_number(record.settings.get("loop.steps")),
         tokens=int(last.get("tokens", 0)),
         seconds=float(last.get("time", 0.0)),
-        held_out=_losses(record.held_out[-1]) if record.held_out else {},
+        held_out=_figures(record.held_out[-1]) if record.held_out else {},
         unigram_entropy=record.unigram_entropy,
         tokens_per_second=speed.tokens_per_second if speed else None,
         data_share=speed.data_share if speed else None,
@@ -88,9 +90,10 @@ def write_report(run: Path, out: Path | None = None) -> Report:
 def render(record: RunRecord, report: Report, speed: Throughput | None) -> str:
     """Return the page."""
     template = Template(files("litebert.train").joinpath("report.html").read_text(encoding="utf-8"))
-    default = config.flatten(asdict(PretrainSettings()))
+    taught = record.teacher is not None
+    default = config.flatten(asdict(DistillSettings() if taught else PretrainSettings()))
     return template.substitute(
-        title=escape(f"{record.folder.resolve().name}: pre-training report"),
+        title=escape(f"{record.folder.resolve().name}: report of {'distillation' if taught else 'pre-training'}"),
         name=escape(record.folder.resolve().name),
         badge=_badge(record, report),
         subtitle=_subtitle(record),
@@ -119,7 +122,10 @@ def _badge(record: RunRecord, report: Report) -> str:
 
 def _subtitle(record: RunRecord) -> str:
     settings = record.settings
-    parts = [f"from {settings['init']}" if settings.get("init") else f"preset {settings.get('preset', '?')}"]
+    if record.teacher is not None:
+        parts = [f"{settings.get('student', '?')}, taught by {record.teacher}"]
+    else:
+        parts = [f"from {settings['init']}" if settings.get("init") else f"preset {settings.get('preset', '?')}"]
     if record.parameters:
         parts.append(f"{record.parameters / 1e6:.2f}M parameters")
     parts.append(f"length {settings.get('data.pairs.length', '?')}, batch {settings.get('data.batch_size', '?')}")
@@ -137,11 +143,17 @@ def _tiles(record: RunRecord, report: Report) -> str:
     if "mlm_loss" in held:
         below = f"{report.unigram_entropy - held['mlm_loss']:.2f} below unigrams" if report.unigram_entropy else ""
         tiles.append(("held-out loss", f"{held['mlm_loss']:.3f}", below))
-        tiles.append(("held-out accuracy", _percent(held.get("mlm_accuracy", 0.0)), "of masked tokens"))
+        tiles.append(("held-out accuracy", percent(held.get("mlm_accuracy", 0.0)), "of masked tokens"))
     if "order_accuracy" in held:
-        tiles.append(("held-out sentence order", _percent(held["order_accuracy"]), "chance is 50 %"))
+        tiles.append(("held-out sentence order", percent(held["order_accuracy"]), "chance is 50 %"))
+    if "cosine" in held:
+        tiles.append(("cosine to the teacher", f"{held['cosine']:.3f}", "of held-out sentence vectors"))
+    if "sts_b" in held:
+        tiles.append(("STS-B dev", f"{held['sts_b']:.1f}", "Spearman, without fine-tuning"))
+    if "clinc150" in held:
+        tiles.append(("CLINC150", f"{held['clinc150']:.1f} %", "ten examples an intent"))
     if report.tokens_per_second is not None:
-        waits = f"waits {_percent(report.data_share or 0.0)} for data"
+        waits = f"waits {percent(report.data_share or 0.0)} for data"
         tiles.append(("tokens/s, median", short(report.tokens_per_second), waits))
     count = len(record.incidents)
     shown = [_tile(*tile) for tile in tiles]
@@ -154,66 +166,7 @@ def _tile(name: str, value: str, note: str, *, bad: bool = False) -> str:
 
 
 def _charts(record: RunRecord) -> str:
-    marks = [float(line["step"]) for line in record.incidents if is_number(line.get("step"))]
-    entropy = record.unigram_entropy
-    clip = _number(record.settings.get("optimizer.clip"))
-
-    def both(name: str) -> list[Series]:
-        training = Series(name="training", style="train", points=_points(record.train, name), smooth=True)
-        held_out = Series(name="held-out", style="held", points=_points(record.held_out, name))
-        # Where several data folders hold some out, each has figures of its own: `mlm_loss/NAME`.
-        parts = sorted({key for line in record.held_out for key in line if key.startswith(f"{name}/")})
-        folders = [(key.partition("/")[2], _points(record.held_out, key)) for key in parts]
-        return [training, held_out, *(Series(name=folder, style="part", points=found) for folder, found in folders)]
-
-    def one(name: str, title: str, *, smooth: bool) -> list[Series]:
-        return [Series(name=title, style="train", points=_points(record.train, name), smooth=smooth)]
-
-    def loss(value: float) -> str:
-        return f"{value:.4g}"
-
-    shown = (
-        Chart(
-            title="Masked-token loss, nats",
-            series=both("mlm_loss"),
-            format=loss,
-            levels=(("unigram entropy", entropy),) if entropy else (),
-            marks=marks,
-            width=800.0,
-        ),
-        Chart(title="Masked-token accuracy", series=both("mlm_accuracy"), format=_percent, marks=marks),
-        Chart(
-            title="Sentence-order accuracy",
-            series=both("order_accuracy"),
-            format=_percent,
-            levels=(("chance", 0.5),),
-            marks=marks,
-        ),
-        Chart(title="Sentence-order loss, nats", series=both("order_loss"), format=loss, marks=marks),
-        Chart(
-            title="Gradient norm",
-            series=one("gradient_norm", "norm", smooth=True),
-            format=short,
-            levels=(("clipped at", float(clip)),) if clip else (),
-            marks=marks,
-            log=True,
-        ),
-        Chart(title="Learning rate", series=one("learning_rate", "rate", smooth=False), format=short, marks=marks),
-        Chart(
-            title="Tokens a second",
-            series=[
-                Series(
-                    name="tokens/s",
-                    style="train",
-                    points=_points(but_the_first(record.train), "tokens_per_second"),
-                    smooth=True,
-                )
-            ],
-            format=short,
-            marks=marks,
-        ),
-    )
-    figures = "".join(figure(chart) for chart in shown)
+    figures = "".join(figure(chart) for chart in curves(record))
     if not figures:
         return '<p class="soft">No metrics have been written yet.</p>'
     return f'<h2>Curves</h2><div class="charts">{figures}</div>'
@@ -251,7 +204,7 @@ def _throughput(record: RunRecord, report: Report, speed: Throughput | None) -> 
         "tokens a second, median": f"{speed.tokens_per_second:,.0f}",
         "seconds a step, median": f"{speed.seconds:.3g}",
         "seconds a step, 95 % at most": f"{speed.slow:.3g}",
-        "share of time that waits for data": _percent(speed.data_share, 2),
+        "share of time that waits for data": percent(speed.data_share, 2),
     }
     first = record.train[0]
     if len(record.train) > 1 and "seconds" in first:
@@ -313,12 +266,10 @@ def _table(rows: Mapping[str, str]) -> str:
     return f"<table>{body}</table>"
 
 
-def _points(lines: Iterable[Line], name: str) -> list[Point]:
-    return [(float(line["step"]), float(line[name])) for line in lines if is_number(line.get(name))]
-
-
-def _losses(line: Line) -> dict[str, float]:
-    return {name: float(value) for name, value in line.items() if name.endswith(("_loss", "_accuracy"))}
+def _figures(line: Line) -> dict[str, float]:
+    """What an evaluation found over all folders, without when."""
+    when = ("step", "tokens", "time")
+    return {name: float(v) for name, v in line.items() if is_number(v) and name not in when and "/" not in name}
 
 
 def _epochs(record: RunRecord, report: Report) -> str:
@@ -341,10 +292,6 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "none" if value is None else str(value)
-
-
-def _percent(value: float, digits: int = 1) -> str:
-    return f"{100 * value:.{digits}f} %"
 
 
 def _duration(seconds: float) -> str:

@@ -18,6 +18,8 @@ from litebert.cli import main
 from litebert.data.batches import DataSettings
 from litebert.data.pairs import PairSettings
 from litebert.train.charts import Chart, Series, figure, moving_mean, short, thin, ticks
+from litebert.train.corpora import TextRunSettings
+from litebert.train.distill import DistillSettings
 from litebert.train.loop import LoopSettings
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.pretrain import PretrainSettings, pretrain
@@ -71,7 +73,7 @@ def incident(step: int, what: str, detail: str) -> dict[str, Any]:
     return {"step": step, "kind": "incident", "what": what, "detail": detail}
 
 
-def make_run(folder: Path, lines: list[dict[str, Any]] | None, settings: PretrainSettings | None = None) -> Path:
+def make_run(folder: Path, lines: list[dict[str, Any]] | None, settings: TextRunSettings | None = None) -> Path:
     folder.mkdir()
     (folder / "config.toml").write_text(config.dump(asdict(settings or PretrainSettings())))
     if lines is not None:
@@ -177,6 +179,22 @@ def test_each_data_folder_has_its_own_held_out_line(tmp_path: Path) -> None:
     report, page = page_of(make_run(tmp_path / "run", lines))
     assert [line["name"] for line in page.charts[0]["series"]] == ["training", "held-out", "books", "news"]
     assert report.held_out == {"mlm_loss": 4.0}
+
+
+def test_a_run_of_teaching_has_curves_of_its_own(tmp_path: Path) -> None:
+    figures = {"hidden": 0.4, "cosine": 0.7, "similarity": 0.9}
+    lines = [train_line(n) | figures for n in (1, 2)] + [
+        {"step": 2, "kind": "held_out", "sts_b": 81.25, "clinc150": 84.0, "cosine/books": 0.6} | figures
+    ]
+    settings = DistillSettings(folders={"books": 1.0}, student="small", teacher="wise")
+    report, page = page_of(make_run(tmp_path / "run", lines, settings))
+    assert "small, taught by wise" in page.text
+    assert "STS-B dev 81.2 Spearman" in page.text
+    assert report.held_out == figures | {"sts_b": 81.25, "clinc150": 84.0}
+    assert [chart["series"][0]["name"] for chart in page.charts] == [
+        "training", "training", "training", "student", "student", "norm", "rate", "tokens/s",
+    ]  # fmt: skip
+    assert [line["name"] for line in page.charts[1]["series"]] == ["training", "held-out", "books"]
 
 
 def test_everything_is_escaped(tmp_path: Path) -> None:
