@@ -29,8 +29,9 @@ from litebert.data.masking import MaskSettings
 from litebert.data.pairs import NO_LABEL
 from litebert.interop.huggingface import load_model
 from litebert.text.tokenizer import load_tokenizer
-from litebert.train.finetune import FinetuneSettings, finetune
+from litebert.train.finetune import finetune
 from litebert.train.hooks import read_metrics
+from litebert.train.job import FinetuneSettings
 from litebert.train.objective import PretrainObjective
 from litebert.train.pretrain import PretrainSettings, pretrain
 

@@ -28,8 +28,9 @@ from litebert.infer.predictor import evaluate_model
 from litebert.interop.huggingface import load_model
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.corpora import count_pieces, entropy
-from litebert.train.finetune import FinetuneSettings, finetune
+from litebert.train.finetune import finetune
 from litebert.train.hooks import read_metrics
+from litebert.train.job import FinetuneSettings
 from litebert.train.loop import Metrics
 from litebert.train.objective import PretrainObjective
 from litebert.train.pretrain import PretrainSettings

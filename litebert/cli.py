@@ -8,15 +8,18 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
 from litebert import __version__
 from litebert.console import log, speaks
 from litebert.errors import ConfigError, InputError, Stopped, UserError
+
+if TYPE_CHECKING:
+    from litebert.train.job import FinetuneSettings
 
 T = TypeVar("T")
 
@@ -97,6 +100,61 @@ class RunFlags:
             "loop.device": self.device,
         }
         return _settings(cls, self.config, flags, self.assignments)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FinetuneFlags:
+    """What fine-tuning is told."""
+
+    model: str
+    """Folder or name of the model to start from."""
+    train: Path
+    """Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst; ner: CoNLL columns too; qa: SQuAD's .json too."""
+    dev: Path
+    """Rows to choose the best state by."""
+    out: Path
+    """Folder of the task model."""
+    text: str | None = None
+    """Column of the text (qa, choice: of the context); found by its usual names where not given."""
+    text_pair: str | None = None
+    """Column of the second text, for tasks on pairs (qa, choice: of the question)."""
+    label: str | None = None
+    """Column of the label."""
+    config: Path | None = None
+    """TOML file of settings."""
+    teacher: str | None = None
+    """Folder or name of a model fine-tuned on the task, an ALBERT or any of BERT's family: its answers to the training
+    rows are learnt beside their labels (--set teacher_weight, --set temperature)."""
+    epochs: float | None = None
+    """Passes over the training rows."""
+    batch_size: int | None = None
+    """Sequences a step."""
+    length: int | None = None
+    """Most tokens of a sequence; longer texts are divided into overlapping windows."""
+    learning_rate: float | None = None
+    """Peak rate; by the width of the model where not given."""
+    seed: int | None = None
+    """Decides the head's weights, the order of rows, and dropout."""
+    seeds: int | None = None
+    """Fine-tune that many times; gives mean and interval, keeps the best."""
+    train_rows: int | None = None
+    """Train on that many rows only, drawn by the seed."""
+    from_scratch: Annotated[bool | None, Parameter(negative=())] = None
+    """Start from random weights of the same shape, to see what pre-training is worth."""
+    precision: str | None = None
+    """auto, bf16 or fp32."""
+    device: str | None = None
+    """auto, cpu or cuda."""
+    assignments: Set = None
+
+    def settings(self) -> "FinetuneSettings":
+        """Return the settings of the job."""
+        from litebert.train.job import FinetuneSettings
+
+        known = {field.name for field in fields(FinetuneSettings)}
+        flags = {name: value for name, value in vars(self).items() if name in known}
+        return _settings(FinetuneSettings, self.config, flags, self.assignments)
 
 
 @tokenizer_app.command(name="train")
@@ -332,30 +390,7 @@ def report(run: Path, /, *, out: Path | None = None) -> Answer:
 
 
 @app.command
-def finetune(
-    task: str,
-    /,
-    *,
-    model: str,
-    train: Path,
-    dev: Path,
-    out: Path,
-    text: str | None = None,
-    text_pair: str | None = None,
-    label: str | None = None,
-    config: Path | None = None,
-    epochs: float | None = None,
-    batch_size: int | None = None,
-    length: int | None = None,
-    learning_rate: float | None = None,
-    seed: int | None = None,
-    seeds: int | None = None,
-    train_rows: int | None = None,
-    from_scratch: Annotated[bool | None, Parameter(negative=())] = None,
-    precision: str | None = None,
-    device: str | None = None,
-    assignments: Set = None,
-) -> Answer:
+def finetune(task: str, /, *, flags: FinetuneFlags) -> Answer:
     """Teach a model a task from labelled rows; the best state on the dev rows is kept.
 
     Parameters
@@ -363,70 +398,21 @@ def finetune(
     task
         classify (one label for each text or pair of texts), multilabel (any number of them), regress (a number),
         ner (entities), qa (answers as spans of a context) or choice (one of several texts).
-    model
-        Folder or name of the model to start from.
-    train
-        Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst; ner: CoNLL columns too; qa: SQuAD's .json too.
-    dev
-        Rows to choose the best state by.
-    out
-        Folder of the task model.
-    text
-        Column of the text (qa, choice: of the context); found by its usual names where not given.
-    text_pair
-        Column of the second text, for tasks on pairs (qa, choice: of the question).
-    label
-        Column of the label.
-    config
-        TOML file of settings.
-    epochs
-        Passes over the training rows.
-    batch_size
-        Sequences a step.
-    length
-        Most tokens of a sequence; longer texts are divided into overlapping windows.
-    learning_rate
-        Peak rate; by the width of the model where not given.
-    seed
-        Decides the head's weights, the order of rows, and dropout.
-    seeds
-        Fine-tune that many times; gives mean and interval, keeps the best.
-    train_rows
-        Train on that many rows only, drawn by the seed.
-    from_scratch
-        Start from random weights of the same shape, to see what pre-training is worth.
-    precision
-        auto, bf16 or fp32.
-    device
-        auto, cpu or cuda.
     """
     from litebert.data.catalog import find_model
     from litebert.data.labelled import Columns
-    from litebert.train.finetune import FinetuneSettings
     from litebert.train.finetune import finetune as run
 
-    flags = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "length": length,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "seeds": seeds,
-        "train_rows": train_rows,
-        "from_scratch": from_scratch,
-        "precision": precision,
-        "device": device,
-    }
     report = run(
         task,
-        model=find_model(model),
-        train=train,
-        dev=dev,
-        out=out,
-        columns=Columns(text, text_pair, label),
-        settings=_settings(FinetuneSettings, config, flags, assignments),
+        model=find_model(flags.model),
+        train=flags.train,
+        dev=flags.dev,
+        out=flags.out,
+        columns=Columns(flags.text, flags.text_pair, flags.label),
+        settings=flags.settings(),
     )
-    return Answer(data=report.to_dict(), text=f"model: {out}")
+    return Answer(data=report.to_dict(), text=f"model: {flags.out}")
 
 
 @app.command

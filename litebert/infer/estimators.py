@@ -25,7 +25,8 @@ from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag,
 from litebert.infer.predictor import Predictor, load
 from litebert.tasks.table import TASKS
 from litebert.tasks.texts import TextInput
-from litebert.train.finetune import FinetuneSettings, teach
+from litebert.train.finetune import teach
+from litebert.train.job import FinetuneSettings
 
 FEWEST = 20
 """With fewer rows than this none are held out to choose the best state by; it is chosen on all of them."""

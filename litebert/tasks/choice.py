@@ -21,7 +21,18 @@ from litebert.data.labelled import Columns, Labelled, first_of, kind_of, label_c
 from litebert.errors import InputError
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Floats, Metrics
-from litebert.tasks.task import DIGITS, Encoded, Lesson, Task, Weighting, Windowing, grouped_log_softmax, shares
+from litebert.tasks.imitation import Opinion, grouped_divergence
+from litebert.tasks.task import (
+    DIGITS,
+    Encoded,
+    ItemLoss,
+    Lesson,
+    Task,
+    Weighting,
+    Windowing,
+    grouped_log_softmax,
+    shares,
+)
 from litebert.text.tokenizer import Tokenizer
 
 CONTEXT_NAMES = ("context", "article", "passage", "premise", "text", "sent1")
@@ -69,6 +80,7 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
 
     name = "choice"
     head = "choice"
+    named_outputs = False
     metrics = ("accuracy",)
     label_names = ("label", "answer", "choice", "correct", "gold")
     fields: ClassVar[str] = "'context' and 'choices'"
@@ -143,23 +155,39 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
     def lesson(self, encoded: ChoiceEncoded, gold: Ints, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """A row's choices are learnt together; the logits of windows are averaged, as when answering."""
         examples, bounds = encoded.examples, encoded.bounds
-        per_choice = torch.from_numpy(examples.windows_per_row)
-        row_of = torch.from_numpy(np.repeat(np.arange(len(gold)), np.diff(bounds)))  # (O,)
+        row_of = _row_of_choices(encoded)
         right = torch.from_numpy(gold)  # (R,)
         groups = np.searchsorted(examples.rows, np.stack((bounds[:-1], bounds[1:]), 1))
 
         def loss(logits: Tensor, batch: SequenceBatch) -> Tensor:
-            device = logits.device
-            choice_of = torch.from_numpy(examples.rows[batch.sequences])  # (S,), of all choices
-            choices, place = torch.unique_consecutive(choice_of, return_inverse=True)
-            means = logits.new_zeros(len(choices)).index_add(0, place.to(device), logits[:, 0])
-            means = means / per_choice[choices].to(device)
+            means, choices = _choice_means(encoded, logits, batch)
             rows, row, counts = torch.unique_consecutive(row_of[choices], return_inverse=True, return_counts=True)
-            logs = grouped_log_softmax(means, row.to(device), len(rows))
-            return -logs.index_select(0, (counts.cumsum(0) - counts + right[rows]).to(device))
+            logs = grouped_log_softmax(means, row.to(means.device), len(rows))
+            return -logs.index_select(0, (counts.cumsum(0) - counts + right[rows]).to(means.device))
 
         items = Items(examples=examples, groups=groups, weights=np.ones(len(gold)), rows=np.arange(len(gold)))
         return Lesson(items=items, loss=loss)
+
+    def opinions(self, encoded: ChoiceEncoded, outputs: Floats) -> list[Floats]:
+        """The logits of each row's choices; those of windows are averaged."""
+        return np.split(window_means(encoded.examples, outputs)[:, 0], encoded.bounds[1:-1])
+
+    def imitation(
+        self, encoded: ChoiceEncoded, opinions: Sequence[Opinion], lesson: Lesson, temperature: float
+    ) -> ItemLoss:
+        """The divergence of the softened distributions over a row's choices."""
+        row_of = _row_of_choices(encoded)
+        sizes = np.diff(encoded.bounds).tolist()
+        said = [np.zeros(size, np.float32) if o is None else o for o, size in zip(opinions, sizes, strict=True)]
+        theirs = torch.from_numpy(np.concatenate(said))  # (O,)
+
+        def distance(logits: Tensor, batch: SequenceBatch) -> Tensor:
+            means, choices = _choice_means(encoded, logits, batch)
+            rows, row = torch.unique_consecutive(row_of[choices], return_inverse=True)
+            wanted = theirs[choices].to(means.device)
+            return grouped_divergence(means, wanted, row.to(means.device), len(rows), temperature)
+
+        return distance
 
     def answers(
         self, encoded: ChoiceEncoded, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]
@@ -209,6 +237,21 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
             _index(answer, "choice", rows.places[row], rows.inputs[row].choices) for row, answer in enumerate(answers)
         ]
         return _accuracy(rows.targets, given)
+
+
+def _row_of_choices(encoded: ChoiceEncoded) -> Tensor:
+    """(O,): which row each choice belongs to."""
+    counts = np.diff(encoded.bounds)
+    return torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+
+
+def _choice_means(encoded: ChoiceEncoded, logits: Tensor, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+    """The mean logit of each choice in a batch, and which of all choices it is."""
+    choice_of = torch.from_numpy(encoded.examples.rows[batch.sequences])  # (S,)
+    choices, place = torch.unique_consecutive(choice_of, return_inverse=True)
+    sums = logits.new_zeros(len(choices)).index_add(0, place.to(logits.device), logits[:, 0])
+    windows = torch.from_numpy(encoded.examples.windows_per_row[choices.numpy()])
+    return sums / windows.to(logits.device), choices
 
 
 def _log_probabilities(encoded: ChoiceEncoded, outputs: Floats) -> list[Any]:

@@ -12,7 +12,8 @@ from litebert.data.examples import Ints, SequenceBatch, single_items
 from litebert.data.labelled import Columns, Labelled, label_ids, label_name, label_set, sorted_labels, value_of
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Floats, Metrics, classification_metrics, confusion, label_metrics
-from litebert.tasks.task import DIGITS, Encoded, Lesson, Weighting, label_weights, shares, skewed
+from litebert.tasks.imitation import Opinion, divergence, row_table
+from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Weighting, label_weights, shares, skewed
 from litebert.tasks.texts import TextInput, TextTask, probabilities
 
 
@@ -68,6 +69,11 @@ class Classify(TextTask[str, Ints]):
 
         items = single_items(encoded.examples, per_label[gold[encoded.examples.rows]])
         return Lesson(items=items, loss=loss, notes=tuple(self._skew(labels, counts, per_label.tolist())))
+
+    def imitation(self, encoded: Encoded, opinions: Sequence[Opinion], lesson: Lesson, temperature: float) -> ItemLoss:
+        """The divergence of the softened distributions; each window learns what the teacher says of its row."""
+        table = torch.from_numpy(row_table(opinions)[encoded.examples.rows])  # (n, C)
+        return lambda logits, batch: divergence(logits, table[batch.sequences].to(logits.device), temperature)
 
     def _skew(self, labels: Sequence[str], counts: list[int], weights: list[float]) -> list[str]:
         if not skewed(counts):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from litebert.data.labelled import Columns, Labelled, label_name, sorted_labels,
 from litebert.errors import InputError
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Bools, Floats, Metrics, multilabel_metrics
-from litebert.tasks.task import DIGITS, IMBALANCE, Encoded, Lesson, Weighting, shares
+from litebert.tasks.imitation import Opinion, row_table
+from litebert.tasks.task import DIGITS, IMBALANCE, Encoded, ItemLoss, Lesson, Weighting, shares
 from litebert.tasks.texts import TextInput, TextTask
 
 Labels = tuple[str, ...]
@@ -100,6 +102,18 @@ class Multilabel(TextTask[Labels, Bools]):
             "for it (--set class_weights=none: the same)",
         )
         return Lesson(items=single_items(encoded.examples), loss=loss, notes=notes if rare else ())
+
+    def imitation(self, encoded: Encoded, opinions: Sequence[Opinion], lesson: Lesson, temperature: float) -> ItemLoss:
+        """Binary cross-entropy with the teacher's probabilities, less what it is at best: 0 where they agree."""
+        table = torch.from_numpy(row_table(opinions)[encoded.examples.rows])  # (n, C)
+        crossed = partial(F.binary_cross_entropy_with_logits, reduction="none")
+
+        def distance(logits: Tensor, batch: SequenceBatch) -> Tensor:
+            theirs = table[batch.sequences].to(logits.device)  # (S, C)
+            shares = theirs.sigmoid()
+            return (crossed(logits, shares) - crossed(theirs, shares)).mean(1)
+
+        return distance
 
     def answers(
         self, encoded: Encoded, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]

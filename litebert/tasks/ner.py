@@ -24,8 +24,9 @@ from litebert.data.rows import FORMATS, STDIN, Row
 from litebert.errors import InputError
 from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag, tags_of
 from litebert.evaluate.metrics import Doubles, Floats, Metrics
+from litebert.tasks.imitation import divergence
 from litebert.tasks.spans import Spans, conll_rows, spans_of
-from litebert.tasks.task import DIGITS, Encoded, Lesson, Task, Weighting, Windowing, sequence_of, shares
+from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Task, Weighting, Windowing, sequence_of, shares
 from litebert.text.tokenizer import Tokenizer
 
 _ALONE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -78,6 +79,15 @@ class NerGold(NamedTuple):
     spans: list[Spans]
     torn: int
     """Entities that begin or end inside a word: they are learnt as whole words."""
+
+
+class WordOpinions(NamedTuple):
+    """What a teacher says of the words of a row."""
+
+    words: Ints
+    """(U, 2): the characters [start, end) of its words."""
+    logits: Doubles
+    """(U, C)"""
 
 
 class Ner(Task[str, Spans, NerEncoded, NerGold]):
@@ -190,6 +200,36 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
 
         notes = (f"{gold.torn:,} entities begin or end inside a word; they are learnt as whole words",)
         return Lesson(items=single_items(examples, weights), loss=loss, notes=notes if gold.torn else ())
+
+    def opinions(self, encoded: NerEncoded, outputs: Floats) -> list[WordOpinions]:
+        """The words of each row, and the logits of their tags."""
+        logs = _word_log_probabilities(encoded, outputs)
+        return [WordOpinions(*said) for said in zip(encoded.words, logs, strict=True)]
+
+    def imitation(
+        self, encoded: NerEncoded, opinions: Sequence[WordOpinions | None], lesson: Lesson, temperature: float
+    ) -> ItemLoss:
+        """The mean divergence of the softened distributions of a window's words; those that are no words to the
+        teacher, who has another tokenizer, are learnt from the labels alone."""
+        examples = encoded.examples
+        width = max((said.logits.shape[1] for said in opinions if said is not None), default=1)
+        table = np.zeros((len(examples.tokens), width), dtype=np.float32)
+        shares = np.zeros(len(examples.tokens), dtype=np.float32)
+        for sequence, tokens, inside in _in_windows(encoded):
+            row = examples.rows[sequence]
+            if (said := opinions[row]) is not None:
+                places = {tuple(word): i for i, word in enumerate(said.words.tolist())}
+                theirs = np.array([places.get(tuple(word), -1) for word in encoded.words[row][inside].tolist()], int)
+                table[tokens[theirs >= 0]] = said.logits[theirs[theirs >= 0]]
+                shares[tokens[theirs >= 0]] = 1 / len(inside)
+        wanted, share = torch.from_numpy(table), torch.from_numpy(shares)
+
+        def distance(logits: Tensor, batch: SequenceBatch) -> Tensor:
+            where, device = torch.from_numpy(examples.token_index(batch)), logits.device
+            each = divergence(logits[: len(where)], wanted[where].to(device), temperature) * share[where].to(device)
+            return each.new_zeros(len(batch.sequences)).index_add(0, sequence_of(batch).to(device), each)
+
+        return distance
 
     def answers(
         self, encoded: NerEncoded, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]

@@ -22,7 +22,18 @@ from litebert.data.rows import STDIN, Row
 from litebert.errors import InputError
 from litebert.evaluate.metrics import Floats, Metrics
 from litebert.evaluate.squad import squad_metrics
-from litebert.tasks.task import DIGITS, Encoded, Lesson, Task, Weighting, Windowing, grouped_log_softmax, sequence_of
+from litebert.tasks.imitation import Opinion, grouped_divergence
+from litebert.tasks.task import (
+    DIGITS,
+    Encoded,
+    ItemLoss,
+    Lesson,
+    Task,
+    Weighting,
+    Windowing,
+    grouped_log_softmax,
+    sequence_of,
+)
 from litebert.text.tokenizer import Tokenizer
 
 LONGEST_ANSWER = 30
@@ -108,6 +119,8 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
 
     name = "qa"
     head = "qa"
+    named_outputs = False
+    same_pieces = True
     metrics = ("f1", "exact", "best_f1", "best_exact")
     shown = ("exact", "f1", "best_f1")
     long_rows = "the best answers of their windows are compared"
@@ -246,6 +259,32 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         if gold.moved:
             notes.append(f"{gold.moved:,} answers do not stand where the file says; the nearest same words are taken")
         return Lesson(items=single_items(encoded.examples, usable.astype(np.float64)), loss=loss, notes=tuple(notes))
+
+    def opinions(self, encoded: QaEncoded, outputs: Floats) -> list[Floats]:
+        """The logits (T, 2) of the tokens of each question's windows."""
+        examples = encoded.examples
+        first = np.searchsorted(examples.rows, np.arange(1, examples.num_rows))
+        return np.split(outputs, examples.starts[first])
+
+    def imitation(
+        self, encoded: QaEncoded, opinions: Sequence[Opinion], lesson: Lesson, temperature: float
+    ) -> ItemLoss:
+        """The mean divergence of the softened distributions of first and last token over a window."""
+        examples = encoded.examples
+        sizes = np.bincount(examples.rows, examples.lengths, examples.num_rows).astype(np.int64)
+        said = [np.zeros((size, 2), np.float32) if o is None else o for o, size in zip(opinions, sizes, strict=True)]
+        table = torch.from_numpy(np.concatenate(said))  # (total, 2)
+
+        def distance(logits: Tensor, batch: SequenceBatch) -> Tensor:
+            wanted = table[torch.from_numpy(examples.token_index(batch))].to(logits.device)  # (T, 2)
+            sequence, count = sequence_of(batch).to(logits.device), len(batch.sequences)
+            sides = [
+                grouped_divergence(logits[: len(wanted), side], wanted[:, side], sequence, count, temperature)
+                for side in (0, 1)
+            ]
+            return (sides[0] + sides[1]) / 2
+
+        return distance
 
     def primary(self, gold: QaGold, labels: Sequence[str]) -> str:
         """F1; with questions that have no answer, F1 at the best threshold."""

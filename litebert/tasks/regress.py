@@ -13,7 +13,8 @@ from litebert.data.labelled import Columns, Labelled, value_of
 from litebert.errors import InputError
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles, Floats, Metrics, regression_metrics
-from litebert.tasks.task import DIGITS, Encoded, Lesson, Weighting
+from litebert.tasks.imitation import Opinion, row_table
+from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Weighting
 from litebert.tasks.texts import TextInput, TextTask
 
 SPREAD = 0.01
@@ -38,6 +39,7 @@ class Regress(TextTask[float, Doubles]):
 
     name = "regress"
     problem_type = "regression"
+    named_outputs = False
     metrics = ("pearson_spearman", "pearson", "spearman", "r2")
     shown = ("pearson", "spearman", "mse")
     label_names = ("label", "value", "score", "target", "similarity", "rating")
@@ -73,6 +75,12 @@ class Regress(TextTask[float, Doubles]):
             return (logits[:, 0] - target[batch.sequences].to(logits.device)).square()
 
         return Lesson(items=single_items(encoded.examples), loss=loss, shift=shift, scale=scale)
+
+    def imitation(self, encoded: Encoded, opinions: Sequence[Opinion], lesson: Lesson, temperature: float) -> ItemLoss:
+        """The squared distance to the teacher's number, in the deviations that the head in training counts by."""
+        table = (row_table(opinions)[encoded.examples.rows, 0] - lesson.shift) / lesson.scale
+        numbers = torch.from_numpy(table).float()  # (n,)
+        return lambda logits, batch: (logits[:, 0] - numbers[batch.sequences].to(logits.device)).square()
 
     def answers(
         self, encoded: Encoded, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]

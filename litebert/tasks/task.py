@@ -1,6 +1,7 @@
 """What a task is: everything that fine-tuning, predicting and evaluating need to know of it, and nothing else does.
 
     file -> rows -> (input, target) -> encoded (windows) + gold -> lesson (items, loss)     to learn
+    rows -> [a teacher] -> opinions -> distance                                        to learn from it, too
     file -> rows -> input -> encoded -> [the model's head] -> outputs -> answers           to answer
     gold + outputs -> metrics;   targets + answers of any system -> score                  to judge
 
@@ -27,7 +28,7 @@ from litebert.data.labelled import (
     find_columns,
 )
 from litebert.data.rows import Row, place, read_rows
-from litebert.errors import InputError
+from litebert.errors import ConfigError, InputError
 from litebert.evaluate.metrics import Floats, Metrics
 from litebert.text.tokenizer import Tokenizer
 
@@ -68,6 +69,9 @@ class Encoded:
         return self.examples.long_rows
 
 
+ItemLoss = Callable[[Tensor, SequenceBatch], Tensor]
+"""Of the head's logits (S, C) or (T, C) in fp32 and their batch: one number for each of its items, in their order."""
+
 EncodedT = TypeVar("EncodedT", bound=Encoded)
 GoldT = TypeVar("GoldT")
 
@@ -77,8 +81,8 @@ class Lesson:
     """What is to be learnt from encoded rows."""
 
     items: Items
-    loss: Callable[[Tensor, SequenceBatch], Tensor]
-    """Of the head's logits (S, C) or (T, C) in fp32 and their batch: the loss of each of its items, in their order."""
+    loss: ItemLoss
+    """What is minimized."""
     notes: tuple[str, ...] = ()
     shift: float = 0.0
     scale: float = 1.0
@@ -117,6 +121,10 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     """Usual names of the column of the targets."""
     fields: ClassVar[str] = "'text'"
     """The fields of a row, for messages."""
+    named_outputs: ClassVar[bool] = True
+    """Whether the head's outputs are told apart by the names of the labels; else by their place."""
+    same_pieces: ClassVar[bool] = False
+    """Whether a student can learn from a teacher only what that says of the student's own pieces."""
 
     # --- from files to inputs and targets ---
 
@@ -213,6 +221,20 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     @abstractmethod
     def lesson(self, encoded: EncodedT, gold: GoldT, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """How the training rows are learnt."""
+
+    def opinions(self, encoded: EncodedT, outputs: Floats) -> list[Any]:
+        """What a teacher's outputs say of each row, in terms that a student with another tokenizer has too.
+
+        Raises ConfigError where the task has no teachers.
+        """
+        raise ConfigError(f"{self.name} is not learnt from a teacher: leave out --teacher")
+
+    def imitation(self, encoded: EncodedT, opinions: Sequence[Any], lesson: Lesson, temperature: float) -> ItemLoss:
+        """How far a student is from these opinions of its training rows (None: of a row that is not trained on).
+
+        temperature: divides the logits of both where they are those of a distribution.
+        """
+        raise NotImplementedError
 
     def possible_metrics(self, labels: Sequence[str]) -> tuple[str, ...]:
         """Those of `metrics` that there are with these labels."""

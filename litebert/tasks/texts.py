@@ -11,6 +11,7 @@ import numpy as np
 from litebert.data.examples import encode_rows
 from litebert.data.labelled import Columns, TargetT, find_columns, texts_of
 from litebert.errors import InputError
+from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles, Floats
 from litebert.tasks.task import Encoded, GoldT, Task, Windowing
 from litebert.text.tokenizer import Tokenizer
@@ -52,6 +53,10 @@ class TextTask(Task[TextInput, TargetT, Encoded, GoldT]):
         """Tokenize into windows."""
         texts, pairs = [given.text for given in inputs], [given.text_pair for given in inputs]
         return Encoded(examples=encode_rows(tokenizer, texts, pairs, windowing.length))
+
+    def opinions(self, encoded: Encoded, outputs: Floats) -> list[Floats]:
+        """The outputs (C,) of each row; those of windows are averaged."""
+        return list(window_means(encoded.examples, outputs))
 
 
 def probabilities(logits: Floats) -> Doubles:

@@ -5,117 +5,19 @@ OUT is a model folder. Beside the model's files it holds `training/`: `config.to
 """
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from litebert import config
-from litebert.console import log
-from litebert.data.examples import Items, SequenceBatch
 from litebert.data.labelled import Columns, Labelled
-from litebert.errors import ConfigError
-from litebert.evaluate.evaluate import head_outputs, model_tokenizer, to_packed
-from litebert.evaluate.metrics import Doubles, Metrics
+from litebert.evaluate.metrics import Doubles
 from litebert.files import new_folder, require_empty
-from litebert.interop.huggingface import SavedModel, read_config, read_model, save_model
-from litebert.model.config import AlbertConfig
-from litebert.model.heads import AlbertWithHeads, build_model
-from litebert.tasks.table import AnyTask, task_named
-from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
-from litebert.text.tokenizer import Tokenizer
-from litebert.train.fit import Fit, State, Steps, Watch, fit, load_state, subset
-from litebert.train.loop import Precision, autocast, choose_device
-from litebert.train.optimizers import OptimizerSettings
+from litebert.interop.huggingface import SavedModel, save_model
+from litebert.tasks.table import AnyTask
+from litebert.train.fit import State, load_state, subset
+from litebert.train.job import FinetuneSettings, Job, prepare_job, read_job
 from litebert.train.results import FinetuneReport, SeedResult, plain, say_result
-from litebert.train.schedules import ScheduleSettings
 from litebert.train.seeds import run_seeds
-
-RATES = ((256, 3e-4), (512, 1e-4), (1024, 2e-5))
-"""Default learning rates: that of the first width at least the model's, 1e-5 beyond. Small models bear and
-need more (Turc et al. 2019 chose among 3e-5 to 3e-4 for widths of 128 to 512; the paper has 1e-5 to 3e-5 from
-base on)."""
-
-FEW_STEPS, MOST_EPOCHS, EPOCHS = 300, 20, 3
-"""Three epochs of a few hundred rows are a few dozen steps, too few to learn anything (Zhang et al. 2021)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
-    """How a model is fine-tuned. None means: chosen by size of model or data, and said."""
-
-    epochs: float | None = None
-    """Passes over the training rows; None: 3, for few rows as many as make 300 steps, but at most 20."""
-    batch_size: int = 32
-    """Sequences a step."""
-    learning_rate: float | None = None
-    """Peak rate; None: by the width of the model."""
-    length: int | None = None
-    """Most tokens of a sequence; longer texts are divided into overlapping windows. None: what the model can
-    read."""
-    seed: int = 1
-    """Decides the new head's weights, the order of rows, dropout, and the choice of `train_rows`."""
-    seeds: int = 1
-    """Fine-tune this many times, with seeds from `seed` up; the best model on the dev set is kept."""
-    train_rows: int | None = None
-    """Train on this many rows only, drawn by the seed; None: all."""
-    from_scratch: bool = False
-    """Start from random weights of the same shape: what the training rows alone can teach."""
-    pooling: Literal["first", "mean"] | None = None
-    """What stands for a text: the vector of [CLS], or the mean of all its tokens; None: as the model has it."""
-    metric: str | None = None
-    """What the best checkpoint is chosen by; None: the task's own."""
-    class_weights: Weighting = "auto"
-    """What a row of a rare label counts: `none`, the same as any; `inverse`, that every label counts the same in sum;
-    `sqrt`, the root of that; `auto`: sqrt where the commonest label has four times the rows of the rarest."""
-    patience: int = 5
-    """End after this many looks at the dev set without a better one; 0: go on to the last epoch."""
-    stride: int | None = None
-    """Tokens from one window of a context to the next (qa); None: three quarters of a window."""
-    evaluate_every: float | None = None
-    """Epochs between looks at the dev set; None: 1, or more where there are more than ten epochs."""
-    optimizer: Literal["adamw", "lamb", "muon"] = "adamw"
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    """Largest norm of the gradient; 0 switches clipping off."""
-    warmup: float = 0.1
-    """Share of the steps in which the rate rises; it falls to 0 in the others."""
-    precision: Precision = "auto"
-    """Of training; the dev set is always judged in fp32, as `evaluate` and `predict` do."""
-    device: str = "auto"
-    max_tokens: int = 16384
-    """Steps with more tokens are computed in parts, which changes only the memory they take."""
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "seeds", "train_rows", "max_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} = {value}: expected 1 or more")
-        if self.stride is not None and self.stride < 1:
-            raise ConfigError(f"stride = {self.stride}: expected 1 token or more")
-        for name in ("weight_decay", "clip", "patience"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} = {getattr(self, name):g}: expected 0 or more")
-        if not 0 <= self.warmup <= 1:
-            raise ConfigError(f"warmup = {self.warmup:g}: expected a share between 0 and 1")
-        for name in ("epochs", "learning_rate", "evaluate_every"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} = {value:g}: expected a number above 0")
-        if self.length is not None and self.length < 8:
-            raise ConfigError(f"length = {self.length}: expected 8 tokens or more")
-        if self.seed < 0:
-            raise ConfigError(f"seed = {self.seed}: expected 0 or more")
-
-    def optimizer_settings(self, rate: float) -> OptimizerSettings:
-        """The optimizer at a learning rate; it forgets more slowly than in pre-training, as steps are few and noisy."""
-        return OptimizerSettings(
-            name=self.optimizer, learning_rate=rate, weight_decay=self.weight_decay, beta2=0.999, clip=self.clip
-        )
 
 
 def finetune(
@@ -133,15 +35,10 @@ def finetune(
     Raises ConfigError for an unknown task or metric, OutputError where `out` is not empty or cannot be written,
     ModelFolderError and TokenizerError for a folder that is no model, InputError for rows that cannot be used.
     """
-    settings = settings or FinetuneSettings()
     require_empty(Path(out))
-    read_config(model)  # a folder that is none is told before the rows are read
-    job_task = task_named(task)
-    train_rows = job_task.read(train, columns or Columns())
-    # The dev file has the columns of the training file, or at least columns of the usual names.
-    dev_rows = job_task.read(dev, Columns(), train_rows.columns)
-    inputs = {"train": str(train), "dev": str(dev)}
-    return teach(job_task, model=model, train=train_rows, dev=dev_rows, out=out, settings=settings, inputs=inputs)
+    settings = settings or FinetuneSettings()
+    job = read_job(task, model=model, train=train, dev=dev, columns=columns, settings=settings)
+    return carry_out(job, Path(out))
 
 
 def teach(
@@ -152,79 +49,48 @@ def teach(
     dev: Labelled[Any, Any],
     out: Path | str,
     settings: FinetuneSettings,
-    inputs: Mapping[str, str] | None = None,
     row_weights: Doubles | None = None,
 ) -> FinetuneReport:
     """What `finetune` does, with rows that are read already.
 
-    inputs: what the record says of where they come from. row_weights: (R,), what each training row counts beside its
-    label's weight; 1 where not given.
+    row_weights: (R,), what each training row counts beside its label's weight; 1 where not given.
     """
-    out = Path(out)
-    require_empty(out)
-    tokenizer = model_tokenizer(Path(model))
-    job = _prepare(task, Path(model), train, dev, settings, tokenizer, row_weights)
+    require_empty(Path(out))
+    job = prepare_job(task, model=model, train=train, dev=dev, settings=settings, row_weights=row_weights)
+    return carry_out(job, Path(out))
+
+
+def carry_out(job: Job, out: Path) -> FinetuneReport:
+    """Do a job: fine-tune once a seed, and write the best model and the record to `out`."""
+    task, settings, rows = job.task, job.settings, job.train.rows
     job.announce()
     with new_folder(out) as folder:
         record = folder / "training"
         record.mkdir()
-        told = {"task": task.name, "model": str(model), **(inputs or {}), "columns": train.columns._asdict()}
+        told = {"task": task.name, "model": str(job.folder), **job.inputs, "columns": rows.columns._asdict()}
         (record / "config.toml").write_text(config.dump(told | job.resolved()), encoding="utf-8")
-        seeds = range(settings.seed, settings.seed + settings.seeds)
         shown = (job.primary, *task.shown)
-        results, best, state = run_seeds(job.fit, seeds, job.rate, shown, record / "metrics.jsonl")
+        results, best, state = run_seeds(job.fit, settings.all_seeds, job.rate, shown, record / "metrics.jsonl")
         report = FinetuneReport(
             task=task.name,
             model=out,
             labels=job.labels,
-            columns=train.columns,
-            train_rows=len(subset(len(train), settings.train_rows, settings.seed)),
-            dev_rows=len(dev),
+            columns=rows.columns,
+            train_rows=len(subset(len(rows), settings.train_rows, settings.seed)),
+            dev_rows=len(job.dev.rows),
             primary_metric=job.primary,
             majority=task.majority(job.train.gold, job.dev.gold),
+            teacher=job.teacher,
             results=tuple(results),
             best=best,
         )
         (record / "report.json").write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        saved = _write_model(folder, job, results[best], state, tokenizer)
+        saved = _write_model(folder, job, results[best], state)
     say_result(report, saved.opens_in_transformers)
     return report
 
 
-def _prepare(
-    task: AnyTask,
-    model: Path,
-    train: Labelled[Any, Any],
-    dev: Labelled[Any, Any],
-    settings: FinetuneSettings,
-    tokenizer: Tokenizer,
-    row_weights: Doubles | None,
-) -> "_Job":
-    shape = read_config(model)
-    windowing = Windowing(_length(settings, shape), settings.stride)
-    labels = task.labels(train)
-    train_set, dev_set = (_encode(task, rows, labels, tokenizer, windowing) for rows in (train, dev))
-    primary = settings.metric or task.primary(train_set.gold, labels)
-    _check_metric(task, primary, labels)
-    lesson = task.lesson(train_set.encoded, train_set.gold, labels, settings.class_weights)
-    if row_weights is not None:
-        items = lesson.items
-        lesson = replace(lesson, items=replace(items, weights=items.weights * row_weights[items.rows]))
-    return _Job(
-        task=task,
-        folder=model,
-        shape=shape,
-        settings=settings,
-        labels=labels,
-        primary=primary,
-        train=train_set,
-        dev=dev_set,
-        lesson=lesson,
-        device=choose_device(settings.device),
-    )
-
-
-def _write_model(folder: Path, job: "_Job", result: SeedResult, state: State, tokenizer: Tokenizer) -> SavedModel:
+def _write_model(folder: Path, job: Job, result: SeedResult, state: State) -> SavedModel:
     """Write the files of the model beside its record; `extra` is what the predictor has to know of the training."""
     model = job.fresh_model(result.seed)
     load_state(model, state)
@@ -232,7 +98,7 @@ def _write_model(folder: Path, job: "_Job", result: SeedResult, state: State, to
     extra = {
         "task": job.task.name,
         "columns": job.train.rows.columns._asdict(),
-        "length": _length(job.settings, job.shape),
+        "length": job.length,
         "dev": plain(result.metrics),
     }
     if job.settings.stride is not None:
@@ -240,165 +106,8 @@ def _write_model(folder: Path, job: "_Job", result: SeedResult, state: State, to
     if decision := job.task.decide(job.train.gold, result.metrics):
         extra["decision"] = decision
     # By way of a folder of its own: what happens to one that exists already is the writer's business.
-    saved = save_model(model, folder / "saved", tokenizer, extra)
+    saved = save_model(model, folder / "saved", job.tokenizer, extra)
     for file in sorted((folder / "saved").iterdir()):
         file.rename(folder / file.name)
     (folder / "saved").rmdir()
     return saved
-
-
-class _Set(NamedTuple):
-    """Labelled rows, ready for the model."""
-
-    rows: Labelled[Any, Any]
-    encoded: Encoded
-    gold: Any
-
-
-def _encode(
-    task: AnyTask, rows: Labelled[Any, Any], labels: tuple[str, ...], tokenizer: Tokenizer, windowing: Windowing
-) -> _Set:
-    encoded = task.encode(rows.inputs, tokenizer, windowing)
-    return _Set(rows, encoded, task.gold(rows, encoded, labels))
-
-
-def _check_metric(task: AnyTask, metric: str, labels: tuple[str, ...]) -> None:
-    possible = task.possible_metrics(labels)
-    if metric not in possible:
-        raise ConfigError(
-            f"metric = {metric!r}: {task.name} with {len(labels)} label(s) has {', '.join(possible)}; use one of these"
-        )
-
-
-def _note_overlap(train: Labelled[Any, Any], dev: Labelled[Any, Any]) -> None:
-    seen = set(train.inputs)
-    same = sum(given in seen for given in dev.inputs)
-    if same:
-        log(f"note: {same:,} of {len(dev):,} dev rows are training rows too; results on them say little")
-
-
-def _length(settings: FinetuneSettings, shape: AlbertConfig) -> int:
-    longest = shape.max_position_embeddings
-    if settings.length is not None and settings.length > longest:
-        raise ConfigError(f"length = {settings.length}: the model reads at most {longest} tokens; lower --length")
-    return settings.length or longest
-
-
-def default_rate(hidden_size: int) -> float:
-    """The learning rate for models of a width."""
-    return next((rate for width, rate in RATES if hidden_size <= width), 1e-5)
-
-
-def plan_steps(sequences: int, settings: FinetuneSettings) -> Steps:
-    """How many steps, and how often the dev set is looked at."""
-    per_epoch = -(-sequences // settings.batch_size)
-    epochs = settings.epochs
-    if epochs is None:
-        epochs = max(EPOCHS, min(MOST_EPOCHS, math.ceil(FEW_STEPS / per_epoch)))
-    every = settings.evaluate_every or max(1.0, epochs / 10)
-    return Steps(max(1, round(epochs * per_epoch)), per_epoch, max(1, round(every * per_epoch)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """Everything that the fine-tunings of all seeds share."""
-
-    task: AnyTask
-    folder: Path
-    shape: AlbertConfig
-    settings: FinetuneSettings
-    labels: tuple[str, ...]
-    primary: str
-    train: _Set
-    dev: _Set
-    lesson: Lesson
-    device: torch.device
-
-    @property
-    def rate(self) -> float:
-        return self.settings.learning_rate or default_rate(self.shape.hidden_size)
-
-    def announce(self) -> None:
-        """Say what was read, what is unusual about it, and how it is going to be done."""
-        length, task = _length(self.settings, self.shape), self.task
-        for data, what in ((self.train, "training"), (self.dev, "dev")):
-            columns = [repr(name) for name in data.rows.columns if name is not None]
-            log(
-                f"{data.rows.source}: {len(data.rows):,} {what} rows of {', '.join(columns)}; "
-                + task.describe(data.gold, self.labels)
-            )
-            for note in (*data.rows.notes, *task.window_notes(data.encoded.long_rows, data.encoded.cut, length)):
-                log(f"note: {what}: {note}")
-        for note in self.lesson.notes:
-            log(f"note: {note}")
-        _note_overlap(self.train.rows, self.dev.rows)
-        steps = self._steps()
-        log(
-            f"fine-tuning {task.name}: learning rate {self.rate:g} (width {self.shape.hidden_size}), "
-            f"{steps.total / steps.per_epoch:g} epochs of {steps.per_epoch:,} steps; the best checkpoint by "
-            f"{self.primary}" + (", from random weights" if self.settings.from_scratch else "")
-        )
-
-    def resolved(self) -> dict[str, Any]:
-        """The settings with everything chosen filled in."""
-        steps = self._steps()
-        return asdict(self.settings) | {
-            "epochs": steps.total / steps.per_epoch,
-            "evaluate_every": steps.evaluate_every / steps.per_epoch,
-            "learning_rate": self.rate,
-            "length": _length(self.settings, self.shape),
-            "metric": self.primary,
-        }
-
-    def fit(self, seed: int, rate: float, watch: Watch) -> Fit:
-        """Fine-tune once."""
-        settings, task = self.settings, self.task
-        items = self._chosen(seed)
-
-        def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
-            with autocast(settings.precision, self.device):
-                logits = model.logits(task.head, to_packed(batch, self.device))  # (S, C) or (T, C)
-            return self.lesson.loss(logits.float(), batch)
-
-        return fit(
-            self.fresh_model(seed).to(self.device),
-            items,
-            loss,
-            self._judge,
-            steps=plan_steps(len(items), settings),
-            optimizer=settings.optimizer_settings(rate),
-            schedule=ScheduleSettings(name="linear", warmup=settings.warmup),
-            batch_size=settings.batch_size,
-            max_tokens=settings.max_tokens,
-            primary_metric=self.primary,
-            seed=seed,
-            collapsed=task.collapsed if task.varied(self.dev.gold) else lambda _: False,
-            patience=settings.patience,
-            watch=watch,
-        )
-
-    def _judge(self, model: AlbertWithHeads) -> Metrics:
-        """The dev set's metrics. What is decided by them (a threshold) is not known yet."""
-        outputs = self.lesson.outputs(head_outputs(model, self.task.head, self.dev.encoded.examples))
-        return self.task.judge(self.dev.encoded, self.dev.gold, outputs, self.labels, {})
-
-    def _chosen(self, seed: int) -> Items:
-        rows = subset(len(self.train.rows), self.settings.train_rows, seed)
-        return self.lesson.items if len(rows) == len(self.train.rows) else self.lesson.items.of_rows(rows)
-
-    def _steps(self) -> Steps:
-        return plan_steps(len(self._chosen(self.settings.seed)), self.settings)
-
-    def fresh_model(self, seed: int) -> AlbertWithHeads:
-        """The model before step 1: a function of the seed."""
-        generator = torch.Generator().manual_seed(seed)
-        overrides: dict[str, Any] = {
-            "labels": list(self.labels),
-            "problem_type": self.task.problem_type,
-            "pooling": self.settings.pooling or self.shape.pooling,
-        }
-        heads = (self.task.head,)
-        if self.settings.from_scratch:
-            shape = AlbertConfig.from_dict(self.shape.to_dict() | overrides)
-            return build_model(shape, heads, generator=generator)
-        return read_model(self.folder, heads, overrides=overrides, generator=generator).model

@@ -43,6 +43,8 @@ class FinetuneReport:
     primary_metric: str
     majority: float | None
     """Dev accuracy of always giving the answer that is most frequent in training; None where a task has none."""
+    teacher: Metrics | None
+    """The teacher's metrics on the dev rows; None where there is none."""
     results: tuple[SeedResult, ...]
     best: int
     """Place of the kept model in `results`. It was chosen on the dev set: the mean is the honest figure."""

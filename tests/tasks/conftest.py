@@ -9,7 +9,8 @@ import pytest
 from litebert.data.labelled import Columns
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from litebert.train.finetune import FinetuneSettings, finetune
+from litebert.train.finetune import finetune
+from litebert.train.job import FinetuneSettings
 from litebert.train.results import FinetuneReport
 from tests.labelled import small_model
 

@@ -17,7 +17,8 @@ from litebert.errors import ConfigError, InputError, ModelFolderError, OutputErr
 from litebert.infer.predictor import evaluate_model, load
 from litebert.interop.huggingface import read_config
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from litebert.train.finetune import FinetuneSettings, finetune
+from litebert.train.finetune import finetune
+from litebert.train.job import FinetuneSettings
 from litebert.train.results import FinetuneReport
 from tests.labelled import ROWS, small_model, write_csv, write_jsonl
 

@@ -14,8 +14,8 @@ from litebert.evaluate.evaluate import to_packed
 from litebert.interop.huggingface import load_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.text.tokenizer import load_tokenizer
-from litebert.train.finetune import FinetuneSettings, default_rate, plan_steps
 from litebert.train.fit import PATIENCE, Evaluation, Fit, Steps, ended, epoch_order, step_indices, subset, take_step
+from litebert.train.job import FinetuneSettings, default_rate, plan_steps
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
 from tests.labelled import ROWS, small_model
 
