@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from litebert.console import Advance, log, progress
 from litebert.data.catalog import find_model
-from litebert.data.labelled import Columns, merged
+from litebert.data.labelled import Columns, Labelled, merged
 from litebert.data.rows import STDIN, Row, write_rows
 from litebert.errors import InputError, ModelFolderError, OutputError
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import MAX_TOKENS, head_outputs, model_tokenizer
 from litebert.evaluate.metrics import Floats
 from litebert.infer.fill_mask import MASK, complete
@@ -219,21 +220,42 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and the tables of its task (`confusion`).
 
-    Raises InputError for a label that the model does not know, naming the row.
+    `ece`: the expected calibration error, where answers are classes. Raises InputError for a label that the model
+    does not know, naming the row.
     """
     predictor = load(model, device=device, precision=precision)
-    task = predictor.job
-    if task is None:
+    task = task_to_judge(predictor, model)
+    return judged(predictor, task, task.read(data, columns or Columns(), predictor.columns)).metrics
+
+
+def task_to_judge(predictor: Predictor, model: str | Path) -> AnyTask:
+    """The task of a loaded model; raises ModelFolderError where it has none."""
+    if predictor.job is None:
         raise ModelFolderError(
             f"{model} is a pre-trained model without a task, so labels say nothing about it; "
             "fine-tune it first: litebert finetune classify"
         )
-    rows = task.read(data, columns or Columns(), predictor.columns)
+    return predictor.job
+
+
+class Judged(NamedTuple):
+    """What a model made of labelled rows."""
+
+    metrics: dict[str, Any]
+    decisions: Decisions | None
+    """None where answers are no classes."""
+
+
+def judged(predictor: Predictor, task: AnyTask, rows: Labelled[Any, Any], label: str = "evaluating") -> Judged:
+    """Answer labelled rows and compare; `label`: what the progress is called."""
     encoded = predictor.encode(rows.inputs)
     gold = task.gold(rows, encoded, predictor.labels)
     for note in (*rows.notes, *task.window_notes(encoded.long_rows, encoded.cut, predictor.windowing.length)):
         log(f"note: {note}")
-    with progress("evaluating", len(encoded.examples), "sequences") as advance:
+    with progress(label, len(encoded.examples), "sequences") as advance:
         outputs = predictor.outputs(encoded, advance)
     metrics: dict[str, Any] = dict(task.judge(encoded, gold, outputs, predictor.labels, predictor.decision))
-    return metrics | {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels)
+    decisions = task.decisions(encoded, gold, outputs) if task.decides else None
+    if decisions is not None:
+        metrics["ece"] = decisions.calibration_error
+    return Judged(metrics | {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels), decisions)

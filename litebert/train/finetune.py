@@ -28,10 +28,11 @@ from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.tasks.table import AnyTask, task_named
 from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
 from litebert.text.tokenizer import Tokenizer
+from litebert.train.calibrating import calibrate_model
 from litebert.train.fit import Fit, State, Steps, Watch, fit, load_state, subset
 from litebert.train.loop import Precision, autocast, choose_device
 from litebert.train.optimizers import OptimizerSettings
-from litebert.train.results import FinetuneReport, SeedResult, plain, say_result
+from litebert.train.results import FinetuneReport, plain, say_result
 from litebert.train.schedules import ScheduleSettings
 from litebert.train.seeds import run_seeds
 
@@ -173,6 +174,10 @@ def teach(
         seeds = range(settings.seed, settings.seed + settings.seeds)
         shown = (job.primary, *task.shown)
         results, best, state = run_seeds(job.fit, seeds, job.rate, shown, record / "metrics.jsonl")
+        finished = job.finished(results[best].seed, state)
+        results[best], calibration = calibrate_model(
+            finished, task, results[best], train=train, dev=dev, encoded=job.dev.encoded, gold=job.dev.gold
+        )
         report = FinetuneReport(
             task=task.name,
             model=out,
@@ -184,9 +189,10 @@ def teach(
             majority=task.majority(job.train.gold, job.dev.gold),
             results=tuple(results),
             best=best,
+            calibration=calibration,
         )
         (record / "report.json").write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        saved = _write_model(folder, job, results[best], state, tokenizer)
+        saved = _write_model(folder, job, finished, report, tokenizer)
     say_result(report, saved.opens_in_transformers)
     return report
 
@@ -224,20 +230,22 @@ def _prepare(
     )
 
 
-def _write_model(folder: Path, job: "_Job", result: SeedResult, state: State, tokenizer: Tokenizer) -> SavedModel:
+def _write_model(
+    folder: Path, job: "_Job", model: AlbertWithHeads, report: FinetuneReport, tokenizer: Tokenizer
+) -> SavedModel:
     """Write the files of the model beside its record; `extra` is what the predictor has to know of the training."""
-    model = job.fresh_model(result.seed)
-    load_state(model, state)
-    job.lesson.finish(model.heads[job.task.head])
+    metrics = report.results[report.best].metrics
     extra = {
         "task": job.task.name,
         "columns": job.train.rows.columns._asdict(),
         "length": _length(job.settings, job.shape),
-        "dev": plain(result.metrics),
+        "dev": plain(metrics),
     }
+    if report.calibration is not None:
+        extra["calibration"] = plain(report.calibration.to_dict())
     if job.settings.stride is not None:
         extra["stride"] = job.settings.stride
-    if decision := job.task.decide(job.train.gold, result.metrics):
+    if decision := job.task.decide(job.train.gold, metrics):
         extra["decision"] = decision
     # By way of a folder of its own: what happens to one that exists already is the writer's business.
     saved = save_model(model, folder / "saved", tokenizer, extra)
@@ -388,6 +396,13 @@ class _Job:
 
     def _steps(self) -> Steps:
         return plan_steps(len(self._chosen(self.settings.seed)), self.settings)
+
+    def finished(self, seed: int, state: State) -> AlbertWithHeads:
+        """The model of a fit as it answers."""
+        model = self.fresh_model(seed)
+        load_state(model, state)
+        self.lesson.finish(model.heads[self.task.head])
+        return model.to(self.device)
 
     def fresh_model(self, seed: int) -> AlbertWithHeads:
         """The model before step 1: a function of the seed."""
