@@ -15,6 +15,7 @@ from litebert.errors import InputError, ModelFolderError, OutputError
 from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import MAX_TOKENS, head_outputs, model_tokenizer
 from litebert.evaluate.metrics import Floats
+from litebert.infer.abstaining import answer_field, withheld
 from litebert.infer.fill_mask import MASK, complete
 from litebert.interop.huggingface import read_model
 from litebert.model.heads import AlbertWithHeads
@@ -176,6 +177,7 @@ def predict_file(
     out: str | Path | None = None,
     *,
     columns: Columns | None = None,
+    abstain_below: float | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
 ) -> int:
@@ -183,16 +185,22 @@ def predict_file(
     number.
 
     The fields of a row pass through, the answer's are added. `out` None: JSON lines on standard output. Rows
-    are read, answered and written a chunk at a time; a file appears when it is whole.
+    are read, answered and written a chunk at a time; a file appears when it is whole. `abstain_below`: answers of less
+    probability are left out (`abstained`); raises ConfigError where the model's answers have none.
     """
     if out is not None and str(source) != STDIN and Path(out).resolve() == Path(source).resolve():
         raise OutputError(f"{out} is the file with the rows; give --out another name")
     predictor = load(model, device=device, precision=precision)
+    field = "" if abstain_below is None else answer_field(predictor.job, abstain_below)
     with progress("predicting", unit="rows") as advance:
-        return write_rows(_answered(predictor, source, columns or Columns(), advance), out)
+        rows = _answered(predictor, source, columns or Columns(), advance, field, abstain_below or 0.0)
+        return write_rows(rows, out)
 
 
-def _answered(predictor: Predictor, source: str | Path, wanted: Columns, advance: Advance) -> Iterator[Row]:
+def _answered(
+    predictor: Predictor, source: str | Path, wanted: Columns, advance: Advance, field: str, threshold: float
+) -> Iterator[Row]:
+    """Rows with their answers; `field`: what is left empty below the threshold, "" where nothing is."""
     reader = predictor._reader
     rows = reader.rows(source)
     found: Columns | None = None
@@ -202,8 +210,15 @@ def _answered(predictor: Predictor, source: str | Path, wanted: Columns, advance
             found = reader.columns(chunk[0][1], wanted, source, trained=predictor.columns)
         inputs = [Input(reader.input(fields, found, where), where) for where, fields in chunk]
         for (_, fields), answer in zip(chunk, predictor._stream(inputs, counts), strict=True):
-            yield merged(fields, answer.to_dict())
+            record = withheld(answer.to_dict(), field, threshold) if field else answer.to_dict()
+            counts.update(rows=1, abstained=record.get("abstained", False))
+            yield merged(fields, record)
         advance(len(chunk))
+    if field:
+        log(
+            f"note: {counts['abstained']:,} of {counts['rows']:,} rows are left without an answer, their best "
+            f"probability being below {threshold:g}"
+        )
     if counts["empty"]:
         log(f"note: {counts['empty']:,} rows have an empty text; they are answered as they are")
     for note in reader.window_notes(counts["long"], counts["cut"], predictor.windowing.length):
