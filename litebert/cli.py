@@ -157,6 +157,23 @@ class FinetuneFlags:
         return _settings(FinetuneSettings, self.config, flags, self.assignments)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class JudgeFlags:
+    """What can be asked of a model beside its metrics."""
+
+    labels: str | None = None
+    """What the labels of `data` are called by the model: NAME=LABEL,NAME=LABEL; NAME= leaves rows with it out."""
+    abstain_below: float | None = None
+    """Probability below which a row is left without an answer: coverage, and accuracy on the others."""
+    out_of_scope: Path | None = None
+    """Rows that have none of the labels: how well they are told from those of `data`."""
+    dev: Path | None = None
+    """Labelled rows to choose a threshold for `out_of_scope` by; with `dev_out_of_scope`."""
+    dev_out_of_scope: Path | None = None
+    """Rows of no label to choose a threshold by; with `dev`."""
+
+
 @tokenizer_app.command(name="train")
 def tokenizer_train(
     texts: Annotated[list[Path], Parameter(name="TEXT")],
@@ -424,6 +441,7 @@ def predict(
     out: Path | None = None,
     text: str | None = None,
     text_pair: str | None = None,
+    abstain_below: float | None = None,
     device: str = "auto",
 ) -> None:
     """Answer rows, in their order: JSON lines on stdout, or a file of the kind its name says.
@@ -440,13 +458,15 @@ def predict(
         Column of the text; found by its usual names where not given.
     text_pair
         Column of the second text.
+    abstain_below
+        Probability below which a row is left without an answer (classify, choice): `abstained` is true then.
     device
         auto, cpu or cuda.
     """
     from litebert.data.labelled import Columns
     from litebert.infer.predictor import predict_file
 
-    predict_file(model, source, out, columns=Columns(text, text_pair), device=device)
+    predict_file(model, source, out, columns=Columns(text, text_pair), abstain_below=abstain_below, device=device)
 
 
 @app.command
@@ -462,6 +482,7 @@ def evaluate(
     text: str | None = None,
     text_pair: str | None = None,
     label: str | None = None,
+    asked: JudgeFlags = JudgeFlags(),
     device: str = "auto",
 ) -> Answer:
     """Judge a task model on labelled rows, or any system's predictions beside them.
@@ -497,16 +518,27 @@ def evaluate(
 
     columns = Columns(text, text_pair, label)
     if predictions is not None and gold is not None and model is None and data is None:
+        if asked != JudgeFlags():
+            raise ConfigError(
+                "predictions are compared with gold rows as they are; that option needs --model and --data"
+            )
         from litebert.tasks.scoring import score_files
 
         metrics = score_files(predictions, gold, task=task, no_answer=no_answer_probabilities, columns=columns, by=by)
     elif model is not None and data is not None and predictions is None and gold is None:
-        from litebert.infer.predictor import evaluate_model
+        from litebert.infer.judging import Questions, judge_model, named_labels
 
         for option, value in (("--task", task), ("--by", by), ("--no-answer-probabilities", no_answer_probabilities)):
             if value is not None:
                 raise ConfigError(f"{option} goes with --predictions and --gold; a model knows its task")
-        metrics = evaluate_model(model, data, columns=columns, device=device)
+        questions = Questions(
+            labels=named_labels(asked.labels or ""),
+            abstain_below=asked.abstain_below,
+            out_of_scope=asked.out_of_scope,
+            dev=asked.dev,
+            dev_out_of_scope=asked.dev_out_of_scope,
+        )
+        metrics = judge_model(model, data, columns=columns, questions=questions, device=device)
     else:
         raise ConfigError("give either --model DIR and --data FILE, or --predictions FILE and --gold FILE")
     return Answer(data=metrics, text=json.dumps(metrics, ensure_ascii=False))

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from litebert.console import Advance, log, progress
 from litebert.data.catalog import find_model
-from litebert.data.labelled import Columns, merged
+from litebert.data.labelled import Columns, Labelled, merged
 from litebert.data.rows import STDIN, Row, write_rows
 from litebert.errors import InputError, ModelFolderError, OutputError
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import MAX_TOKENS, head_outputs, model_tokenizer
 from litebert.evaluate.metrics import Floats
+from litebert.infer.abstaining import answer_field, withheld
 from litebert.infer.fill_mask import MASK, complete
 from litebert.interop.huggingface import read_model
 from litebert.model.heads import AlbertWithHeads
@@ -175,6 +177,7 @@ def predict_file(
     out: str | Path | None = None,
     *,
     columns: Columns | None = None,
+    abstain_below: float | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
 ) -> int:
@@ -182,16 +185,22 @@ def predict_file(
     number.
 
     The fields of a row pass through, the answer's are added. `out` None: JSON lines on standard output. Rows
-    are read, answered and written a chunk at a time; a file appears when it is whole.
+    are read, answered and written a chunk at a time; a file appears when it is whole. `abstain_below`: answers of less
+    probability are left out (`abstained`); raises ConfigError where the model's answers have none.
     """
     if out is not None and str(source) != STDIN and Path(out).resolve() == Path(source).resolve():
         raise OutputError(f"{out} is the file with the rows; give --out another name")
     predictor = load(model, device=device, precision=precision)
+    field = "" if abstain_below is None else answer_field(predictor.job, abstain_below)
     with progress("predicting", unit="rows") as advance:
-        return write_rows(_answered(predictor, source, columns or Columns(), advance), out)
+        rows = _answered(predictor, source, columns or Columns(), advance, field, abstain_below or 0.0)
+        return write_rows(rows, out)
 
 
-def _answered(predictor: Predictor, source: str | Path, wanted: Columns, advance: Advance) -> Iterator[Row]:
+def _answered(
+    predictor: Predictor, source: str | Path, wanted: Columns, advance: Advance, field: str, threshold: float
+) -> Iterator[Row]:
+    """Rows with their answers; `field`: what is left empty below the threshold, "" where nothing is."""
     reader = predictor._reader
     rows = reader.rows(source)
     found: Columns | None = None
@@ -201,8 +210,15 @@ def _answered(predictor: Predictor, source: str | Path, wanted: Columns, advance
             found = reader.columns(chunk[0][1], wanted, source, trained=predictor.columns)
         inputs = [Input(reader.input(fields, found, where), where) for where, fields in chunk]
         for (_, fields), answer in zip(chunk, predictor._stream(inputs, counts), strict=True):
-            yield merged(fields, answer.to_dict())
+            record = withheld(answer.to_dict(), field, threshold) if field else answer.to_dict()
+            counts.update(rows=1, abstained=record.get("abstained", False))
+            yield merged(fields, record)
         advance(len(chunk))
+    if field:
+        log(
+            f"note: {counts['abstained']:,} of {counts['rows']:,} rows are left without an answer, their best "
+            f"probability being below {threshold:g}"
+        )
     if counts["empty"]:
         log(f"note: {counts['empty']:,} rows have an empty text; they are answered as they are")
     for note in reader.window_notes(counts["long"], counts["cut"], predictor.windowing.length):
@@ -219,21 +235,42 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and the tables of its task (`confusion`).
 
-    Raises InputError for a label that the model does not know, naming the row.
+    `ece`: the expected calibration error, where answers are classes. Raises InputError for a label that the model
+    does not know, naming the row.
     """
     predictor = load(model, device=device, precision=precision)
-    task = predictor.job
-    if task is None:
+    task = task_to_judge(predictor, model)
+    return judged(predictor, task, task.read(data, columns or Columns(), predictor.columns)).metrics
+
+
+def task_to_judge(predictor: Predictor, model: str | Path) -> AnyTask:
+    """The task of a loaded model; raises ModelFolderError where it has none."""
+    if predictor.job is None:
         raise ModelFolderError(
             f"{model} is a pre-trained model without a task, so labels say nothing about it; "
             "fine-tune it first: litebert finetune classify"
         )
-    rows = task.read(data, columns or Columns(), predictor.columns)
+    return predictor.job
+
+
+class Judged(NamedTuple):
+    """What a model made of labelled rows."""
+
+    metrics: dict[str, Any]
+    decisions: Decisions | None
+    """None where answers are no classes."""
+
+
+def judged(predictor: Predictor, task: AnyTask, rows: Labelled[Any, Any], label: str = "evaluating") -> Judged:
+    """Answer labelled rows and compare; `label`: what the progress is called."""
     encoded = predictor.encode(rows.inputs)
     gold = task.gold(rows, encoded, predictor.labels)
     for note in (*rows.notes, *task.window_notes(encoded.long_rows, encoded.cut, predictor.windowing.length)):
         log(f"note: {note}")
-    with progress("evaluating", len(encoded.examples), "sequences") as advance:
+    with progress(label, len(encoded.examples), "sequences") as advance:
         outputs = predictor.outputs(encoded, advance)
     metrics: dict[str, Any] = dict(task.judge(encoded, gold, outputs, predictor.labels, predictor.decision))
-    return metrics | {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels)
+    decisions = task.decisions(encoded, gold, outputs) if task.decides else None
+    if decisions is not None:
+        metrics["ece"] = decisions.calibration_error
+    return Judged(metrics | {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels), decisions)

@@ -19,6 +19,7 @@ from torch import Tensor
 from litebert.data.examples import Ints, Items, SequenceBatch, encode_rows
 from litebert.data.labelled import Columns, Labelled, first_of, kind_of, label_column, text_of, there, value_of
 from litebert.errors import InputError
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Floats, Metrics
 from litebert.tasks.imitation import Opinion, grouped_divergence
@@ -82,6 +83,8 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
     head = "choice"
     named_outputs = False
     metrics = ("accuracy",)
+    decides = True
+    answer_field = "choice"
     label_names = ("label", "answer", "choice", "correct", "gold")
     fields: ClassVar[str] = "'context' and 'choices'"
 
@@ -210,6 +213,14 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
         logs = _log_probabilities(encoded, outputs)
         loss = -float(np.mean([row[right] for row, right in zip(logs, gold.tolist(), strict=True)]))
         return _accuracy(gold.tolist(), [int(row.argmax()) for row in logs]) | {"loss": loss}
+
+    def decisions(self, encoded: ChoiceEncoded, gold: Ints, outputs: Floats) -> Decisions:
+        """One of the choices of every row."""
+        given = _log_probabilities(encoded, outputs)
+        logits = np.full((len(gold), max(map(len, given), default=1)), -np.inf)
+        for row, values in enumerate(given):
+            logits[row, : len(values)] = values
+        return Decisions(logits, gold, np.arange(len(gold)))
 
     def collapsed(self, metrics: Metrics) -> bool:
         """The same place in all rows."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from litebert.data.examples import Ints, SequenceBatch, single_items
 from litebert.data.labelled import Columns, Labelled, label_ids, label_name, label_set, sorted_labels, value_of
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Floats, Metrics, classification_metrics, confusion, label_metrics
 from litebert.tasks.imitation import Opinion, divergence, row_table
@@ -39,6 +40,8 @@ class Classify(TextTask[str, Ints]):
     problem_type = "single_label_classification"
     metrics = ("accuracy", "macro_f1", "f1", "matthews")
     shown = ("accuracy", "macro_f1")
+    decides = True
+    answer_field = "label"
 
     def target(self, fields: Mapping[str, Any], columns: Columns, where: str) -> str:
         """The label as it is written."""
@@ -117,6 +120,10 @@ class Classify(TextTask[str, Ints]):
     def confusion(self, gold: Ints, outputs: Floats, encoded: Encoded, labels: Sequence[str]) -> dict[str, Any]:
         """`confusion` {right: {answer: rows}}."""
         return {"confusion": confusion(gold, window_means(encoded.examples, outputs).argmax(1), labels)}
+
+    def decisions(self, encoded: Encoded, gold: Ints, outputs: Floats) -> Decisions:
+        """The label of every row."""
+        return Decisions(window_means(encoded.examples, outputs).astype(np.float64), gold, np.arange(len(gold)))
 
     def collapsed(self, metrics: Metrics) -> bool:
         """One label for all rows."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from litebert.data.examples import SequenceBatch, single_items
 from litebert.data.labelled import Columns, Labelled, label_name, sorted_labels, unknown_label, value_of
 from litebert.errors import InputError
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Bools, Floats, Metrics, multilabel_metrics
 from litebert.tasks.imitation import Opinion, row_table
@@ -48,6 +49,7 @@ class Multilabel(TextTask[Labels, Bools]):
     problem_type = "multi_label_classification"
     metrics = ("micro_f1", "macro_f1", "samples_f1", "exact")
     shown = ("micro_f1", "macro_f1", "exact")
+    decides = True
     label_names = ("labels", "label", "classes", "categories", "tags")
 
     def target(self, fields: Mapping[str, Any], columns: Columns, where: str) -> Labels:
@@ -132,6 +134,12 @@ class Multilabel(TextTask[Labels, Bools]):
         logits = window_means(encoded.examples, outputs).astype(np.float64)
         loss = np.logaddexp(0.0, np.where(gold, -logits, logits)).mean()
         return multilabel_metrics(gold, _sigmoid(logits) >= THRESHOLD) | {"loss": float(loss)}
+
+    def decisions(self, encoded: Encoded, gold: Bools, outputs: Floats) -> Decisions:
+        """No (0) or yes (1) to every label of every row."""
+        logits = window_means(encoded.examples, outputs).astype(np.float64).reshape(-1)
+        rows = np.repeat(np.arange(len(gold)), gold.shape[1])
+        return Decisions(np.stack((np.zeros_like(logits), logits), 1), gold.reshape(-1).astype(np.int64), rows)
 
     def collapsed(self, metrics: Metrics) -> bool:
         """One set for all rows."""

@@ -22,6 +22,7 @@ from litebert.data.labelled import Columns, Labelled, find_columns, text_of, unk
 from litebert.data.packing import split_name
 from litebert.data.rows import FORMATS, STDIN, Row
 from litebert.errors import InputError
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag, tags_of
 from litebert.evaluate.metrics import Doubles, Floats, Metrics
 from litebert.tasks.imitation import divergence
@@ -97,6 +98,8 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
     head = "ner"
     metrics = ("f1", "macro_f1", "precision", "recall")
     shown = ("f1", "precision", "recall")
+    decides = True
+    places = True
     long_rows = "each word is tagged in the window that shows most around it"
     label_names = ("entities", "spans", "labels", "label")
 
@@ -263,6 +266,12 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         right = [row[np.arange(len(tags)), tags] for row, tags in zip(logs, gold.tags, strict=True)]
         flat = np.concatenate([*right, np.zeros(0)])
         return metrics | {"loss": float(-flat.mean()) if len(flat) else 0.0}
+
+    def decisions(self, encoded: NerEncoded, gold: NerGold, outputs: Floats) -> Decisions:
+        """The tag of every word, each by itself."""
+        logits = np.concatenate([np.zeros((0, outputs.shape[1])), *_word_log_probabilities(encoded, outputs)])
+        tags = np.concatenate([np.zeros(0, dtype=np.int64), *gold.tags])
+        return Decisions(logits, tags, np.repeat(np.arange(len(gold.tags)), [len(row) for row in gold.tags]))
 
     def _compare(self, gold: Sequence[Spans], given: Sequence[Sequence[Any]]) -> Metrics:
         return entity_metrics(gold, [[Chunk(e.start, e.end, e.label) for e in entities] for entities in given])

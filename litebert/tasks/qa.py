@@ -123,6 +123,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
     same_pieces = True
     metrics = ("f1", "exact", "best_f1", "best_exact")
     shown = ("exact", "f1", "best_f1")
+    places = True
     long_rows = "the best answers of their windows are compared"
     cut = "questions are longer than half a window; only their beginnings are read"
     label_names = ("answers", "answer")

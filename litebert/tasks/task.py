@@ -29,6 +29,7 @@ from litebert.data.labelled import (
 )
 from litebert.data.rows import Row, place, read_rows
 from litebert.errors import ConfigError, InputError
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.metrics import Floats, Metrics
 from litebert.text.tokenizer import Tokenizer
 
@@ -119,6 +120,12 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     """What the rows are of which a part is not read, and which part is."""
     label_names: ClassVar[Sequence[str]] = LABEL_NAMES
     """Usual names of the column of the targets."""
+    decides: ClassVar[bool] = False
+    """Whether its outputs are logits of classes, which `decisions` gives."""
+    answer_field: ClassVar[str | None] = None
+    """The field of a record that holds the likeliest of its `scores`; None where an answer is no such thing."""
+    places: ClassVar[bool] = False
+    """Whether targets are places in the text, so that another wording has others."""
     fields: ClassVar[str] = "'text'"
     """The fields of a row, for messages."""
     named_outputs: ClassVar[bool] = True
@@ -275,6 +282,13 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     def confusion(self, gold: GoldT, outputs: Floats, encoded: EncodedT, labels: Sequence[str]) -> dict[str, Any]:
         """Tables that an evaluation adds to the metrics."""
         return {}
+
+    def decisions(self, encoded: EncodedT, gold: GoldT, outputs: Floats) -> Decisions:
+        """The outputs as logits of classes, beside the truth, for tasks with `decides`.
+
+        A head that gives its outputs divided by a number gives the probabilities of that temperature.
+        """
+        raise NotImplementedError(f"{self.name} has no classes")
 
     # --- answers of any system ---
 

@@ -13,10 +13,12 @@ from litebert.data.labelled import Columns, Labelled
 from litebert.evaluate.metrics import Doubles
 from litebert.files import new_folder, require_empty
 from litebert.interop.huggingface import SavedModel, save_model
+from litebert.model.heads import AlbertWithHeads
 from litebert.tasks.table import AnyTask
-from litebert.train.fit import State, load_state, subset
+from litebert.train.calibrating import calibrate_model
+from litebert.train.fit import subset
 from litebert.train.job import FinetuneSettings, Job, prepare_job, read_job
-from litebert.train.results import FinetuneReport, SeedResult, plain, say_result
+from litebert.train.results import FinetuneReport, plain, say_result
 from litebert.train.seeds import run_seeds
 
 
@@ -71,6 +73,10 @@ def carry_out(job: Job, out: Path) -> FinetuneReport:
         (record / "config.toml").write_text(config.dump(told | job.resolved()), encoding="utf-8")
         shown = (job.primary, *task.shown)
         results, best, state = run_seeds(job.fit, settings.all_seeds, job.rate, shown, record / "metrics.jsonl")
+        finished = job.finished(results[best].seed, state)
+        results[best], calibration = calibrate_model(
+            finished, task, results[best], train=rows, dev=job.dev.rows, encoded=job.dev.encoded, gold=job.dev.gold
+        )
         report = FinetuneReport(
             task=task.name,
             model=out,
@@ -83,27 +89,28 @@ def carry_out(job: Job, out: Path) -> FinetuneReport:
             teacher=job.teacher,
             results=tuple(results),
             best=best,
+            calibration=calibration,
         )
         (record / "report.json").write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        saved = _write_model(folder, job, results[best], state)
+        saved = _write_model(folder, job, finished, report)
     say_result(report, saved.opens_in_transformers)
     return report
 
 
-def _write_model(folder: Path, job: Job, result: SeedResult, state: State) -> SavedModel:
+def _write_model(folder: Path, job: Job, model: AlbertWithHeads, report: FinetuneReport) -> SavedModel:
     """Write the files of the model beside its record; `extra` is what the predictor has to know of the training."""
-    model = job.fresh_model(result.seed)
-    load_state(model, state)
-    job.lesson.finish(model.heads[job.task.head])
+    metrics = report.results[report.best].metrics
     extra = {
         "task": job.task.name,
         "columns": job.train.rows.columns._asdict(),
         "length": job.length,
-        "dev": plain(result.metrics),
+        "dev": plain(metrics),
     }
+    if report.calibration is not None:
+        extra["calibration"] = plain(report.calibration.to_dict())
     if job.settings.stride is not None:
         extra["stride"] = job.settings.stride
-    if decision := job.task.decide(job.train.gold, result.metrics):
+    if decision := job.task.decide(job.train.gold, metrics):
         extra["decision"] = decision
     # By way of a folder of its own: what happens to one that exists already is the writer's business.
     saved = save_model(model, folder / "saved", job.tokenizer, extra)

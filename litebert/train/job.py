@@ -26,7 +26,7 @@ from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.tasks.table import AnyTask, task_named
 from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
 from litebert.text.tokenizer import Tokenizer
-from litebert.train.fit import Fit, Steps, Watch, fit, subset
+from litebert.train.fit import Fit, State, Steps, Watch, fit, load_state, subset
 from litebert.train.loop import Precision, autocast, choose_device
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.schedules import ScheduleSettings
@@ -246,6 +246,13 @@ class Job:
 
     def _steps(self) -> Steps:
         return plan_steps(len(self._chosen(self.settings.seed)), self.settings)
+
+    def finished(self, seed: int, state: State) -> AlbertWithHeads:
+        """The model of a fit as it answers."""
+        model = self.fresh_model(seed)
+        load_state(model, state)
+        self.lesson.finish(model.heads[self.task.head])
+        return model.to(self.device)
 
     def fresh_model(self, seed: int) -> AlbertWithHeads:
         """The model before step 1: a function of the seed."""

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from litebert.console import Advance, log
 from litebert.data.labelled import Columns
+from litebert.evaluate.calibration import Calibration
 from litebert.evaluate.metrics import Metrics, mean_and_interval
 from litebert.train.fit import Evaluation, Watch
 
@@ -48,6 +49,8 @@ class FinetuneReport:
     results: tuple[SeedResult, ...]
     best: int
     """Place of the kept model in `results`. It was chosen on the dev set: the mean is the honest figure."""
+    calibration: Calibration | None = None
+    """Of the probabilities of the kept model; None for tasks without. Its metrics are those after it."""
 
     @property
     def scores(self) -> list[float]:

@@ -1,0 +1,79 @@
+"""Telling texts that have one of the labels from those that have none (out of scope), by how sure a model is.
+
+Dimensions: K known rows, U unknown ones, R rows, C classes.
+"""
+
+import numpy as np
+
+from litebert.evaluate.metrics import Bools, Doubles, Metrics
+
+KNOWN_KEPT = 0.95
+"""The rate of true positives at which that of false ones is given."""
+
+
+def known_scores(logits: Doubles) -> dict[str, Doubles]:
+    """How known every row (R, C) looks, by two measures of which more is more known: (R,) each.
+
+    `max_probability`: of the likeliest label (Hendrycks and Gimpel 2017). `energy`: the logarithm of the sum of the
+    exponents of the logits, the negative energy of Liu et al. 2020 at temperature 1, unbounded.
+    """
+    top = logits.max(1)
+    energy = np.log(np.exp(logits - top[:, None]).sum(1)) + top
+    return {"max_probability": np.exp(top - energy), "energy": energy}
+
+
+def separation(known: Doubles, unknown: Doubles) -> Metrics:
+    """How well scores tell known rows (K,) from unknown ones (U,).
+
+    `auroc`: the chance that a known row has the greater score. `aupr_known`, `aupr_unknown`: average precision of
+    finding one or the other, which depends on how many there are of each. `fpr_at_95_tpr`: the share of unknown rows
+    that pass where 95 % of the known ones do.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    scores = np.concatenate((known, unknown))
+    truth = np.arange(len(scores)) < len(known)
+    kept = np.sort(known)[len(known) - int(np.ceil(KNOWN_KEPT * len(known)))]
+    return {
+        "auroc": float(roc_auc_score(truth, scores)),
+        "aupr_known": float(average_precision_score(truth, scores)),
+        "aupr_unknown": float(average_precision_score(~truth, -scores)),
+        "fpr_at_95_tpr": float((unknown >= kept).mean()),
+    }
+
+
+def best_threshold(known: Doubles, correct: Bools, unknown: Doubles) -> float:
+    """The score below which rows are best taken for unknown: where most rows of both kinds are answered rightly.
+
+    known (K,), correct (K,): whether the label is right where the row passes; unknown (U,). The accuracy with "none"
+    as one label more decides, as Larson et al. 2019 choose it on CLINC150; of equal ones the lowest threshold.
+    """
+    scores = np.concatenate((known, unknown))
+    gain = np.concatenate((-correct.astype(np.int64), np.ones(len(unknown), dtype=np.int64)))
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    below = np.concatenate(([0], gain[order].cumsum()))  # right answers won when the first k rows are turned away
+    possible = np.concatenate(([True], ordered[1:] > ordered[:-1], [True]))  # equal scores go the same way
+    turned = int(np.where(possible, below, -len(scores)).argmax())
+    if turned == 0:
+        return float(ordered[0])
+    if turned == len(ordered):
+        return float(np.nextafter(ordered[-1], np.inf))
+    return float((ordered[turned - 1] + ordered[turned]) / 2)
+
+
+def at_threshold(known: Doubles, correct: Bools, unknown: Doubles, threshold: float) -> Metrics:
+    """What comes of taking rows with scores below the threshold for unknown.
+
+    `recall`: the share of unknown rows that are found; `precision`: of those taken for unknown, the share that is;
+    `known_accuracy`: the share of known rows that pass and have the right label; `accuracy`: over all rows.
+    """
+    passed, found = known >= threshold, unknown < threshold
+    turned, right = int(found.sum()) + int((~passed).sum()), int((passed & correct).sum())
+    return {
+        "threshold": threshold,
+        "recall": float(found.mean()),
+        "precision": float(found.sum() / turned) if turned else 0.0,
+        "known_accuracy": right / len(known),
+        "accuracy": (right + int(found.sum())) / (len(known) + len(unknown)),
+    }

@@ -1,0 +1,179 @@
+"""`litebert evaluate --model`: the metrics of a model on labelled rows, and what else can be asked of it there.
+
+rows [labels renamed] -> metrics -> [abstention] [rows of no label] [the same rows, perturbed]
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litebert.console import log
+from litebert.data.labelled import Columns, Labelled
+from litebert.errors import ConfigError, InputError
+from litebert.evaluate.evaluate import window_means
+from litebert.evaluate.metrics import Doubles
+from litebert.evaluate.selective import selective_metrics
+from litebert.evaluate.unknowns import at_threshold, best_threshold, known_scores, separation
+from litebert.infer.abstaining import answer_field
+from litebert.infer.predictor import Judged, Predictor, judged, load, task_to_judge
+from litebert.tasks.table import AnyTask
+from litebert.tasks.task import DIGITS
+
+ONE_LABEL = "single_label_classification"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What is asked beside the metrics."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The file's names of labels to those of the model; "": rows with that label are left out."""
+    abstain_below: float | None = None
+    """Probability below which rows are left without an answer."""
+    out_of_scope: Path | None = None
+    """Rows that have none of the labels."""
+    dev: Path | None = None
+    dev_out_of_scope: Path | None = None
+    """Rows with and without a label to choose a threshold by."""
+
+    def __post_init__(self) -> None:
+        if (self.dev is None) != (self.dev_out_of_scope is None):
+            raise ConfigError("--dev and --dev-out-of-scope go together: a threshold is chosen on rows of both kinds")
+        if self.dev is not None and self.out_of_scope is None:
+            raise ConfigError("--dev and --dev-out-of-scope choose a threshold for --out-of-scope FILE; give that too")
+
+
+def judge_model(
+    model: str | Path,
+    data: str | Path,
+    *,
+    columns: Columns | None = None,
+    questions: Questions | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Judge a fine-tuned model as `evaluate_model` does, and answer the questions.
+
+    Adds, where asked for: `abstained`, `coverage`, `selective_accuracy`, `aurc`, `aurc_best` (`selective_metrics`);
+    `out_of_scope` {`rows`, `max_probability` {…}, `energy` {…}} (`separation`, `at_threshold`). Raises ConfigError
+    where the model's task does not have what is asked for, InputError for rows that cannot be used.
+    """
+    questions, columns = questions or Questions(), columns or Columns()
+    predictor = load(model, device=device)
+    task = task_to_judge(predictor, model)
+    _check(task, questions, predictor.labels)
+    rows = _read(predictor, task, data, columns, questions)
+    result = judged(predictor, task, rows)
+    metrics = result.metrics
+    if questions.abstain_below is not None:
+        assert result.decisions is not None
+        sure = result.decisions.confidences.round(DIGITS)  # as `predict` writes them
+        metrics |= selective_metrics(sure, result.decisions.correct, questions.abstain_below)
+    if questions.out_of_scope is not None:
+        metrics["out_of_scope"] = _unknowns(predictor, task, result, columns, questions)
+    return metrics
+
+
+def named_labels(words: str) -> dict[str, str]:
+    """Read NAME=LABEL,NAME=LABEL; raises ConfigError where it is something else."""
+    result: dict[str, str] = {}
+    for part in words.split(",") if words else ():
+        name, equals, label = (side.strip() for side in part.partition("="))
+        if not equals or not name:
+            raise ConfigError(f"--labels {part.strip()!r}: expected NAME=LABEL, as negative=0,positive=1")
+        if result.get(name, label) != label:
+            raise ConfigError(f"--labels: {name!r} is to be {result[name]!r} and {label!r}; give it one label")
+        result[name] = label
+    return result
+
+
+def _check(task: AnyTask, questions: Questions, labels: tuple[str, ...]) -> None:
+    if questions.abstain_below is not None:
+        answer_field(task, questions.abstain_below)
+    for option, wanted in (("--labels", questions.labels), ("--out-of-scope", questions.out_of_scope)):
+        if wanted and task.problem_type != ONE_LABEL:
+            raise ConfigError(f"{option} is for models that give one label (classify), not for {task.name}")
+    for name, label in questions.labels.items():
+        if label and label not in labels:
+            raise ConfigError(f"--labels {name}={label}: the model has no label {label!r}; it has {_shown(labels)}")
+
+
+def _read(
+    predictor: Predictor, task: AnyTask, source: str | Path, columns: Columns, questions: Questions
+) -> Labelled[Any, Any]:
+    """Labelled rows, with the model's names of their labels."""
+    rows = task.read(source, columns, predictor.columns)
+    if task.problem_type != ONE_LABEL:
+        return rows
+    rows = _renamed(rows, questions.labels)
+    unknown = next((i for i, label in enumerate(rows.targets) if label not in predictor.labels), None)
+    if unknown is not None:
+        name = rows.targets[unknown]
+        raise InputError(
+            f"{rows.places[unknown]}: the label {name!r} is not one the model was trained on "
+            f"({_shown(predictor.labels)}); correct the row, or say which it is: --labels '{name}=LABEL,…' "
+            f"('{name}=' leaves its rows out)"
+        )
+    return rows
+
+
+def _renamed(rows: Labelled[Any, str], names: Mapping[str, str]) -> Labelled[Any, str]:
+    """Rows with other names of their labels; those that are to have none are left out."""
+    if absent := [name for name in names if name not in rows.targets]:
+        log(f"note: no row of {rows.source} has the label {absent[0]!r} (--labels)")
+    targets = [names.get(label, label) for label in rows.targets]
+    kept = [i for i, label in enumerate(targets) if label]
+    if not kept:
+        raise ConfigError(f"--labels leaves out every row of {rows.source}; name a label of the model for one at least")
+    if len(kept) < len(rows):
+        log(f"note: {len(rows) - len(kept):,} of {len(rows):,} rows of {rows.source} are left out (--labels)")
+    return replace(
+        rows,
+        places=[rows.places[i] for i in kept],
+        inputs=[rows.inputs[i] for i in kept],
+        targets=[targets[i] for i in kept],
+        ids=None if rows.ids is None else [rows.ids[i] for i in kept],
+    )
+
+
+def _shown(labels: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
+
+
+def _unknowns(
+    predictor: Predictor, task: AnyTask, known: Judged, columns: Columns, questions: Questions
+) -> dict[str, Any]:
+    """How well known rows are told from those of no label, by every measure."""
+    assert questions.out_of_scope is not None
+    unknown = _logits(predictor, task, questions.out_of_scope, columns)
+    assert known.decisions is not None
+    scores = known_scores(known.decisions.logits), known_scores(unknown)
+    result: dict[str, Any] = {"rows": len(unknown)}
+    for measure in scores[0]:
+        result[measure] = dict(separation(scores[0][measure], scores[1][measure]))
+    if questions.dev is None or questions.dev_out_of_scope is None:
+        return result
+    dev = judged(predictor, task, _read(predictor, task, questions.dev, columns, questions)).decisions
+    assert dev is not None
+    dev_unknown = known_scores(_logits(predictor, task, questions.dev_out_of_scope, columns))
+    for measure, values in known_scores(dev.logits).items():
+        threshold = best_threshold(values, dev.correct, dev_unknown[measure])
+        known_here, unknown_here = (side[measure] for side in scores)
+        result[measure] |= at_threshold(known_here, known.decisions.correct, unknown_here, threshold)
+    return result
+
+
+def _logits(predictor: Predictor, task: AnyTask, source: Path, columns: Columns) -> Doubles:
+    """What the model says of the rows of a file, whose labels, if there are any, do not matter."""
+    wanted = columns._replace(label=None)
+    found: Columns | None = None
+    inputs = []
+    for where, fields in task.rows(source):
+        found = found or task.columns(fields, wanted, source, trained=predictor.columns)
+        inputs.append(task.input(fields, found, where))
+    if not inputs:
+        raise InputError(f"{source} has a header and no rows; give a file with texts")
+    encoded = predictor.encode(inputs)
+    return window_means(encoded.examples, predictor.outputs(encoded)).astype(np.float64)

@@ -1,0 +1,118 @@
+"""Calibration against its definitions: bins by hand, a temperature that is known, and what is left alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litebert.evaluate.calibration import (
+    Decisions,
+    calibrate,
+    expected_calibration_error,
+    fit_temperature,
+    reliability_bins,
+)
+
+
+def drawn(rows: int, classes: int, temperature: float, seed: int = 0) -> Decisions:
+    """Truths drawn from a softmax; the logits that are shown are those of it times `temperature`."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0.0, 2.0, (rows, classes))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    gold = (p.cumsum(1) < random.random((rows, 1))).sum(1).clip(0, classes - 1)
+    return Decisions(logits * temperature, gold, np.arange(rows))
+
+
+def test_bins_by_hand() -> None:
+    confidences = np.array([0.1, 0.2, 0.25, 0.5, 0.51, 1.0])
+    correct = np.array([False, True, False, True, True, False])
+    bins = reliability_bins(confidences, correct, bins=4)
+    assert [(one.low, one.high, one.rows) for one in bins] == [
+        (0, 0.25, 3),
+        (0.25, 0.5, 1),
+        (0.5, 0.75, 1),
+        (0.75, 1, 1),
+    ]
+    assert [one.accuracy for one in bins] == [pytest.approx(1 / 3), 1, 1, 0]
+    assert bins[0].confidence == pytest.approx(0.55 / 3)
+    expected = (3 * abs(1 / 3 - 0.55 / 3) + 0.5 + 0.49 + 1) / 6
+    assert expected_calibration_error(confidences, correct, bins=4) == pytest.approx(expected)
+
+
+def test_empty_bins_are_left_out_and_borders_have_a_place() -> None:
+    assert [one.rows for one in reliability_bins(np.array([0.0, 1.0]), np.array([True, True]))] == [1, 1]
+    assert reliability_bins(np.zeros(0), np.zeros(0, dtype=bool)) == []
+    assert expected_calibration_error(np.zeros(0), np.zeros(0, dtype=bool)) == 0
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1), st.integers(1, 30))
+def test_bins_hold_every_row_once(rows: list[tuple[float, bool]], count: int) -> None:
+    confidences, correct = np.array([p for p, _ in rows]), np.array([right for _, right in rows])
+    bins = reliability_bins(confidences, correct, count)
+    assert sum(one.rows for one in bins) == len(rows)
+    assert sum(one.rows * one.accuracy for one in bins) == pytest.approx(correct.sum())
+    assert all(one.low - 1e-9 <= one.confidence <= one.high + 1e-9 for one in bins)
+    assert 0 <= expected_calibration_error(confidences, correct, count) <= 1
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_temperature_is_found(temperature: float) -> None:
+    decisions = drawn(20_000, 4, temperature)
+    found = fit_temperature(decisions)
+    assert found == pytest.approx(temperature, rel=0.03)
+    assert found == fit_temperature(decisions), "nothing is drawn"
+    best = decisions.scaled(found).losses.mean()
+    for other in (0.98, 1.02):
+        assert best < decisions.scaled(found * other).losses.mean()
+
+
+def test_a_temperature_changes_no_answer_and_mends_the_error() -> None:
+    decisions = drawn(2000, 3, 3.0)
+    found = calibrate(decisions)
+    after = decisions.scaled(found.temperature)
+    assert (after.correct == decisions.correct).all()
+    assert found.temperature > 2
+    assert found.ece_before == decisions.calibration_error > 0.1
+    assert found.ece_after < 0.04
+    assert found.loss_after < found.loss_before == decisions.losses.mean()
+    assert after.losses.mean() <= found.loss_after, "what was fitted on is judged no worse than what was not"
+    assert "temperature" in found.summary()
+
+
+def test_rows_with_fewer_classes() -> None:
+    """Choices of two and of four: what is not there weighs nothing."""
+    few, many = drawn(3000, 2, 2.0), drawn(3000, 4, 2.0, seed=1)
+    padded = np.full((3000, 4), -np.inf)
+    padded[:, :2] = few.logits
+    both = Decisions(np.concatenate((padded, many.logits)), np.concatenate((few.gold, many.gold)), np.arange(6000))
+    assert fit_temperature(both) == pytest.approx(2.0, rel=0.1)
+    assert np.isfinite(both.losses).all()
+    np.testing.assert_allclose(both.confidences[:3000], few.confidences)
+
+
+def test_where_nothing_is_changed() -> None:
+    few = calibrate(drawn(99, 3, 3.0))
+    assert (few.temperature, few.rows) == (1.0, 99)
+    assert "100 dev rows" in few.unchanged
+    assert few.ece_before == few.ece_after
+    every = drawn(500, 3, 3.0)
+    known = calibrate(every._replace(gold=every.logits.argmax(1)))
+    assert known.temperature == 1.0
+    assert "only 0 of the answers to 500 dev rows are wrong" in known.unchanged
+    fine = calibrate(drawn(100, 2, 1.0, seed=2))
+    assert fine.temperature == 1.0
+    assert "not fitted on" in fine.unchanged
+    assert calibrate(Decisions(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0, dtype=int))).rows == 0
+
+
+def test_decisions_of_one_row_stay_in_one_fold() -> None:
+    """Words of one text are alike: ten rows a hundred times over are ten rows, not a thousand."""
+    decisions = drawn(1000, 3, 3.0)._replace(rows=np.repeat(np.arange(10), 100))
+    assert "here are 10" in calibrate(decisions).unchanged
+
+
+def test_bounds() -> None:
+    decisions = drawn(300, 2, 1.0)
+    right, wrong = decisions.logits.argmax(1), decisions.logits.argmin(1)
+    assert fit_temperature(decisions._replace(gold=right)) == 0.05
+    assert fit_temperature(decisions._replace(gold=wrong)) == 20

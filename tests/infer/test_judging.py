@@ -1,0 +1,248 @@
+"""What is asked of a model beside its metrics: abstention, rows of no label, labels of other names."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litebert.cli import main
+from litebert.data.rows import read_rows
+from litebert.data.shards import TOKENIZER_FOLDER
+from litebert.infer.judging import named_labels
+from litebert.infer.predictor import evaluate_model, load
+from litebert.text.tokenizer import load_tokenizer
+from tests.labelled import ROWS, small_model, write_csv, write_jsonl
+from tests.tasks.rows import choice_rows, ner_rows
+
+Run = Callable[..., tuple[int, str, str]]
+
+LABELS = ("bad", "good", "so-so")
+
+
+@pytest.fixture
+def litebert(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Exit code, stdout, and the last line of stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, (captured.err.strip().splitlines() or [""])[-1]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def models(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Heads of random weights, one of them without a task."""
+    tokenizer, folder = load_tokenizer(prepared / TOKENIZER_FOLDER), tmp_path_factory.mktemp("models")
+    tags = ("O", "B-person", "I-person", "B-place", "I-place")
+    made = {
+        "classify": (("classify",), {"labels": LABELS, "problem_type": "single_label_classification"}),
+        "multilabel": (("classify",), {"labels": LABELS, "problem_type": "multi_label_classification"}),
+        "choice": (("choice",), {"labels": ("score",)}),
+        "ner": (("ner",), {"labels": tags}),
+        "fill-mask": (("masked_lm",), {}),
+    }
+    return {name: small_model(folder / name, tokenizer, heads, **more) for name, (heads, more) in made.items()}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "rows.csv", ROWS)
+
+
+# --- abstention ---
+
+
+def test_rows_without_an_answer(litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    scores = [answer.score for answer in load(models["classify"]).predict([row["text"] for row in ROWS])]  # type: ignore[attr-defined]
+    threshold = float(np.median(scores)) + 1e-4
+    out = tmp_path / "answers.jsonl"
+    code, _, last = litebert("predict", data, "--model", models["classify"], "--abstain-below", threshold, "--out", out)
+    assert code == 0
+    records = [row.fields for row in read_rows(out)]
+    assert len(records) == len(ROWS), "no row is dropped"
+    for record, score in zip(records, scores, strict=True):
+        assert record["abstained"] is (score < threshold)
+        assert record["score"] == max(record["scores"].values()) == pytest.approx(score, abs=1e-6)
+        assert record["label"] == (
+            None if record["abstained"] else max(record["scores"], key=record["scores"].__getitem__)
+        )
+    abstained = sum(record["abstained"] for record in records)
+    assert 0 < abstained < len(ROWS)
+    assert last.startswith(f"note: {abstained} of 32 rows are left without an answer")
+    # evaluate says the same of the same rows.
+    code, stdout, _ = litebert("evaluate", "--model", models["classify"], "--data", data, "--abstain-below", threshold)
+    assert code == 0
+    metrics = json.loads(stdout.splitlines()[-1])
+    assert metrics["abstained"] == abstained
+    assert metrics["coverage"] == pytest.approx(1 - abstained / 32)
+    answered = [record for record in records if not record["abstained"]]
+    right = np.mean([record["label"] == record["input_label"] for record in answered])
+    assert metrics["selective_accuracy"] == pytest.approx(right)
+    assert metrics["aurc_best"] <= metrics["aurc"] <= 1
+    assert metrics["accuracy"] == evaluate_model(models["classify"], data)["accuracy"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_tables_say_it_too(litebert: Run, models: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    rows = write_jsonl(tmp_path / "choices.jsonl", choice_rows())
+    out = tmp_path / f"answers.{kind}"
+    assert litebert("predict", rows, "--model", models["choice"], "--abstain-below", 0.5, "--out", out)[0] == 0
+    records = [row.fields for row in read_rows(out)]
+    abstained = [str(record["abstained"]).lower() == "true" for record in records]
+    assert 0 < sum(abstained) < len(records)
+    assert [record["choice"] in (None, "") for record in records] == abstained
+    code, stdout, _ = litebert("evaluate", "--model", models["choice"], "--data", rows, "--abstain-below", 0.5)
+    assert code == 0
+    assert json.loads(stdout.splitlines()[-1])["abstained"] == sum(abstained)
+
+
+def test_without_the_option_nothing_is_added(litebert: Run, models: dict[str, Path], data: Path) -> None:
+    _, stdout, _ = litebert("predict", data, "--model", models["classify"])
+    assert "abstained" not in json.loads(stdout.splitlines()[0])
+    _, stdout, _ = litebert("evaluate", "--model", models["classify"], "--data", data)
+    metrics = json.loads(stdout.splitlines()[-1])
+    assert 0 <= metrics["ece"] <= 1
+    assert not {"coverage", "aurc", "out_of_scope", "perturbed"} & set(metrics)
+
+
+@pytest.mark.parametrize("value", ["0", "1", "-0.5", "1.5", "nan"])
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_no_probability(
+    litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path, command: str, value: str
+) -> None:
+    rows = [data, "--out", tmp_path / "out.csv"] if command == "predict" else ["--data", data]
+    code, _, last = litebert(command, *rows, "--model", models["classify"], f"--abstain-below={value}")
+    assert code == 2
+    assert last.startswith("litebert: --abstain-below")
+    assert "between 0 and 1" in last
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("task", ["multilabel", "ner", "fill-mask"])
+def test_tasks_that_cannot_abstain(
+    litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path, task: str
+) -> None:
+    out = tmp_path / "out.jsonl"
+    code, _, last = litebert("predict", data, "--model", models[task], "--abstain-below", 0.5, "--out", out)
+    assert code == 2
+    assert f"{task} does not give one answer of several with a probability, classify and choice do" in last
+    assert not out.exists()
+    if task == "ner":
+        rows = write_jsonl(tmp_path / "ner.jsonl", ner_rows())
+        code, _, last = litebert("evaluate", "--model", models[task], "--data", rows, "--abstain-below", 0.5)
+        assert (code, "ner does not" in last) == (2, True)
+
+
+# --- rows that have no label ---
+
+
+def test_rows_of_no_label(litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    outside = write_jsonl(tmp_path / "outside.jsonl", [{"text": f"{i} apples", "label": "none"} for i in range(9)])
+    dev = write_csv(tmp_path / "dev.csv", ROWS[:20])
+    ask = ["evaluate", "--model", models["classify"], "--data", data, "--out-of-scope", outside]
+    code, stdout, _ = litebert(*ask)
+    assert code == 0
+    found = json.loads(stdout.splitlines()[-1])["out_of_scope"]
+    assert found["rows"] == 9
+    assert set(found["energy"]) == {"auroc", "aupr_known", "aupr_unknown", "fpr_at_95_tpr"}
+    # The area by its definition, from the answers themselves.
+    known, unknown = (
+        [answer.score for answer in load(models["classify"]).predict(texts)]  # type: ignore[attr-defined]
+        for texts in ([row["text"] for row in ROWS], [f"{i} apples" for i in range(9)])
+    )
+    pairs = [(one > other) + 0.5 * (one == other) for one in known for other in unknown]
+    assert found["max_probability"]["auroc"] == pytest.approx(np.mean(pairs), abs=1e-6)
+    code, stdout, _ = litebert(*ask, "--dev", dev, "--dev-out-of-scope", outside)
+    assert code == 0
+    with_threshold = json.loads(stdout.splitlines()[-1])["out_of_scope"]
+    for measure in ("max_probability", "energy"):
+        for name in ("recall", "precision", "known_accuracy", "accuracy"):
+            assert 0 <= with_threshold[measure][name] <= 1
+        assert with_threshold[measure]["auroc"] == found[measure]["auroc"]
+    threshold = with_threshold["max_probability"]["threshold"]
+    assert with_threshold["max_probability"]["recall"] == pytest.approx(np.mean(np.array(unknown) < threshold))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--dev", "rows.csv"], "--dev and --dev-out-of-scope go together"),
+        (["--dev", "rows.csv", "--dev-out-of-scope", "rows.csv"], "give that too"),
+        (["--out-of-scope", "absent.csv"], "absent.csv"),
+        (["--out-of-scope", "header.csv"], "header.csv has a header and no rows"),
+        (["--out-of-scope", "other.csv"], "other.csv has no column 'text'"),
+    ],
+)
+def test_what_is_missing(
+    litebert: Run, models: dict[str, Path], data: Path, more: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data.parent)
+    Path("header.csv").write_text("text,label\n")
+    Path("other.csv").write_text("words,label\nfine,good\n")
+    code, _, last = litebert("evaluate", "--model", models["classify"], "--data", data, *more)
+    assert code == 2
+    assert words in last
+
+
+def test_only_labels_can_be_out_of_scope(litebert: Run, models: dict[str, Path], tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "choices.jsonl", choice_rows())
+    for option, value in (("--out-of-scope", rows), ("--labels", "1=2")):
+        code, _, last = litebert("evaluate", "--model", models["choice"], "--data", rows, option, value)
+        assert code == 2
+        assert f"{option} is for models that give one label (classify), not for choice" in last
+
+
+# --- labels of other names ---
+
+
+def test_another_domain_with_other_names(litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    here = evaluate_model(models["classify"], data)
+    names = {"good": "1", "bad": "0"}
+    rows: list[dict[str, Any]] = [{"text": row["text"], "label": names[row["label"]]} for row in ROWS]
+    there = write_jsonl(tmp_path / "there.jsonl", [*rows, {"text": "It is a chair.", "label": "2"}])
+    ask = ["evaluate", "--model", models["classify"], "--data", there]
+    code, _, last = litebert(*ask)
+    assert code == 2
+    assert "there.jsonl, line 1: the label '1' is not one the model was trained on ('bad', 'good', 'so-so')" in last
+    assert "--labels '1=LABEL,…'" in last
+    code, _, last = litebert(*ask, "--labels", "0=bad,1=good")
+    assert (code, "line 33: the label '2'" in last) == (2, True)
+    code, stdout, last = litebert(*ask, "--labels", "0=bad, 1=good,2=")
+    assert code == 0
+    assert last == f"note: 1 of 33 rows of {there} are left out (--labels)"
+    assert json.loads(stdout.splitlines()[-1]) == here
+    code, stdout, _ = litebert(*ask, "--labels", "0=bad,1=good,2=so-so")
+    assert (code, json.loads(stdout.splitlines()[-1])["rows"]) == (0, 33)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ("good=great", "the model has no label 'great'; it has 'bad', 'good', 'so-so'"),
+        ("good", "expected NAME=LABEL"),
+        ("=good", "expected NAME=LABEL"),
+        ("bad=good,", "expected NAME=LABEL"),
+        ("good=bad,good=good", "'good' is to be 'bad' and 'good'"),
+        ("good=,bad=", "leaves out every row"),
+    ],
+)
+def test_names_that_make_no_sense(litebert: Run, models: dict[str, Path], data: Path, labels: str, words: str) -> None:
+    code, _, last = litebert("evaluate", "--model", models["classify"], "--data", data, "--labels", labels)
+    assert code == 2
+    assert words in last
+
+
+def test_names_are_read() -> None:
+    assert named_labels("a=b, c = d,e=") == {"a": "b", "c": "d", "e": ""}
+    assert named_labels("a=b=c") == {"a": "b=c"}
+
+
+def test_predictions_of_others_are_not_asked(litebert: Run, data: Path) -> None:
+    code, _, last = litebert("evaluate", "--predictions", data, "--gold", data, "--abstain-below", "0.5")
+    assert (code, "needs --model and --data" in last) == (2, True)
