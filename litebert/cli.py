@@ -177,6 +177,7 @@ def prepare(
     tokenizer: Path,
     out: Path,
     held_out: float = 0.005,
+    exclude: Annotated[list[Path] | None, Many] = None,
     processes: int = 0,
     text_field: str = "text",
     documents: str = "auto",
@@ -195,6 +196,9 @@ def prepare(
         Folder for the shards.
     held_out
         Share of the documents that is kept for evaluation, chosen by hash.
+    exclude
+        Files or folders of evaluation texts, of any kind that holds text: lines of documents that share twelve words
+        in a row with any of them are dropped, and counted by file.
     processes
         Worker processes; 0: one for each core. The result is the same for any number.
     text_field
@@ -210,6 +214,7 @@ def prepare(
         find_model(tokenizer),
         out,
         held_out=held_out,
+        exclude=exclude or (),
         processes=processes,
         text_field=text_field,
         documents=documents,
