@@ -483,16 +483,17 @@ def evaluate(
     label: str | None = None,
     device: str = "auto",
 ) -> Answer:
-    """Judge a task model on labelled rows, or any system's predictions beside them.
+    """Judge a model on labelled rows or held-out text, or any system's predictions beside labelled rows.
 
     The last line of stdout is one JSON object of metrics.
 
     Parameters
     ----------
     model
-        Folder of a task model; with `data`.
+        Folder of a task model, or of a pre-trained one; with `data`.
     data
         Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst; ner: CoNLL columns too; qa: SQuAD's .json too.
+        For a pre-trained model a prepared folder: loss and accuracy on its held-out documents, by source.
     predictions
         Records with `id` and the answer, or SQuAD's JSON {id: answer}; with `gold`.
     gold
