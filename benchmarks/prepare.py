@@ -1,6 +1,6 @@
 """Speed, size and memory of `litebert prepare`: on a corpus, and on three times its text made distinct.
 
-    LITEBERT_DATA=... python benchmarks/prepare.py [--processes 2] [--times 1 3]
+    LITEBERT_DATA=... python benchmarks/prepare.py [--processes 2] [--times 1 3] [--exclude FOLDER...]
 
 The memory is the largest sum of the resident memory of all processes, looked at ten times a second; pages that
 they share count once for each. The last line of the output is one JSON object. Needs Linux (/proc).
@@ -45,6 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, default=data / "vocab" / "30k-clean.model")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--times", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--exclude", type=Path, nargs="*", default=[], help="evaluation texts to keep out")
     parser.add_argument("--temporary", type=Path, help="where some gigabytes have room")
     parser.add_argument("--alone", type=Path, nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
@@ -53,7 +54,8 @@ def parse() -> argparse.Namespace:
 
 def run_once(arguments: argparse.Namespace) -> dict[str, Any]:
     """What runs in a process of its own."""
-    report = prepare(arguments.alone, arguments.tokenizer, arguments.out, processes=arguments.processes)
+    given = {"processes": arguments.processes, "exclude": arguments.exclude}
+    report = prepare(arguments.alone, arguments.tokenizer, arguments.out, **given)
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(use.ru_utime + use.ru_stime for use in usage)
     largest = {f"largest_{name}_mb": use.ru_maxrss / 1e3 for name, use in zip(("main", "worker"), usage, strict=True)}
@@ -67,7 +69,7 @@ def run_once(arguments: argparse.Namespace) -> dict[str, Any]:
 def watch(arguments: argparse.Namespace, texts: list[Path], out: Path) -> dict[str, Any]:
     """Run once and look at the memory meanwhile."""
     command = [sys.executable, __file__, "--tokenizer", arguments.tokenizer, "--processes", arguments.processes]
-    command += ["--out", out, "--alone", *texts]
+    command += ["--out", out, "--alone", *texts, "--exclude", *arguments.exclude]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     peak = 0.0
     while process.poll() is None:

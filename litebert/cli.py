@@ -252,6 +252,7 @@ def prepare(
     tokenizer: Path,
     out: Path,
     held_out: float = 0.005,
+    exclude: Annotated[list[Path] | None, Many] = None,
     processes: int = 0,
     text_field: str = "text",
     documents: str = "auto",
@@ -270,6 +271,9 @@ def prepare(
         Folder for the shards.
     held_out
         Share of the documents that is kept for evaluation, chosen by hash.
+    exclude
+        Files or folders of evaluation texts, of any kind that holds text: lines of documents that share twelve words
+        in a row with any of them are dropped, and counted by file.
     processes
         Worker processes; 0: one for each core. The result is the same for any number.
     text_field
@@ -285,6 +289,7 @@ def prepare(
         find_model(tokenizer),
         out,
         held_out=held_out,
+        exclude=exclude or (),
         processes=processes,
         text_field=text_field,
         documents=documents,
@@ -485,16 +490,17 @@ def evaluate(
     asked: JudgeFlags = JudgeFlags(),
     device: str = "auto",
 ) -> Answer:
-    """Judge a task model on labelled rows, or any system's predictions beside them.
+    """Judge a model on labelled rows or held-out text, or any system's predictions beside labelled rows.
 
     The last line of stdout is one JSON object of metrics.
 
     Parameters
     ----------
     model
-        Folder of a task model; with `data`.
+        Folder of a task model, or of a pre-trained one; with `data`.
     data
         Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst; ner: CoNLL columns too; qa: SQuAD's .json too.
+        For a pre-trained model a prepared folder: loss and accuracy on its held-out documents, by source.
     predictions
         Records with `id` and the answer, or SQuAD's JSON {id: answer}; with `gold`.
     gold

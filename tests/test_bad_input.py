@@ -110,6 +110,10 @@ def test_missing_text(litebert: Callable[..., Result], tokenizer: Path, tmp_path
     result = litebert("prepare", tmp_path / "absent", "--tokenizer", tokenizer, "--out", tmp_path / "data")
     refused(result, "absent")
     untouched(tmp_path)
+    (tmp_path / "text.txt").write_text("Some text. More of it.")
+    command = ["prepare", tmp_path / "text.txt", "--tokenizer", tokenizer, "--out", tmp_path / "data"]
+    refused(litebert(*command, "--exclude", tmp_path / "none"), "--exclude", "none: no such file")
+    untouched(tmp_path, "text.txt")
 
 
 def test_too_little_text_for_a_vocabulary(litebert: Callable[..., Result], tmp_path: Path) -> None:

@@ -132,9 +132,11 @@ class WindowSource:
         settings: DataSettings,
         seed: int,
         split: str = "train",
+        documents: NDArray[np.int64] | None = None,
     ) -> None:
+        """Read the documents of `split`; of a single folder perhaps only some, by their numbers there."""
         self.settings, self.special, self.seed = settings, special, seed
-        self._arguments = (folders, special, settings, seed, split)
+        self._arguments = (folders, special, settings, seed, split, documents)
         self.corpora: list[TokenCorpus] = [open_corpus(folder) for folder in folders]
         weights = np.array(list(folders.values()), dtype=np.float64)
         if not folders or not np.all(weights > 0):
@@ -143,6 +145,9 @@ class WindowSource:
         self.splits = [corpus.split(split) for corpus in self.corpora]
         size = settings.pairs.length * BLOCK_SEQUENCES * self.ids_per_token
         self.blocks: list[Blocks] = [cut_blocks(part.shards, size) for part in self.splits]
+        if documents is not None:
+            (blocks,) = self.blocks
+            self.blocks = [blocks.take(np.flatnonzero(np.isin(blocks.document, documents)))]
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
         for corpus, blocks in zip(self.corpora, self.blocks, strict=True):
             if not len(blocks.first):
@@ -285,22 +290,43 @@ def held_out_batches(source: WindowSource, tokens: int) -> Iterator[PretrainBatc
 
 def micro_batches(batch: PretrainBatch, settings: DataSettings, pad_id: int, parts: int) -> list[PretrainBatch]:
     """Divide a step into parts, padded to shapes that depend on the settings and the number of parts alone."""
-    if parts == 1:
-        divided = [batch]
-        tokens, sequences = settings.token_budget, settings.sequence_slots
-    else:
-        # Dealt out by falling length, parts differ by at most one sequence in number and one length in tokens.
-        order = np.argsort(-np.diff(batch.cu_seqlens), kind="stable")
-        divided = [select(batch, np.sort(order[part::parts])) for part in range(parts)]
-        tokens = -(-settings.token_budget // parts) + settings.pairs.length
-        sequences = -(-settings.sequence_slots // parts)
+    tokens, sequences = _room(settings, parts)
     # Some four standard deviations above the mean of masked tokens. A part with more of them, one in many thousands,
     # gets twice the room, as a shape of its own.
     mean = settings.masking.share * tokens
     room = min(tokens, -(-int(mean + 3 * mean**0.5 + 8) // 8) * 8)
     return [
-        pad(part, tokens, sequences, room * max(1, -(-len(part.masked_positions) // room)), pad_id) for part in divided
+        pad(part, tokens, sequences, room * max(1, -(-len(part.masked_positions) // room)), pad_id)
+        for part in _divide(batch, parts)
     ]
+
+
+def held_out_parts(batch: PretrainBatch, settings: DataSettings, pad_id: int, parts: int) -> list[PretrainBatch]:
+    """Divide a held-out step like a step of training, so that it needs no more memory.
+
+    It may have more sequences than such a step, or so few that there are fewer parts.
+    """
+    tokens, sequences = _room(settings, parts)
+    return [
+        pad(part, tokens, max(sequences, len(part.order_labels)), max(len(part.masked_labels), 1), pad_id)
+        for part in _divide(batch, parts)
+        if part.num_tokens
+    ]
+
+
+def _room(settings: DataSettings, parts: int) -> tuple[int, int]:
+    """Tokens and sequences a part of a step, at most."""
+    if parts == 1:
+        return settings.token_budget, settings.sequence_slots
+    return -(-settings.token_budget // parts) + settings.pairs.length, -(-settings.sequence_slots // parts)
+
+
+def _divide(batch: PretrainBatch, parts: int) -> list[PretrainBatch]:
+    if parts == 1:
+        return [batch]
+    # Dealt out by falling length, parts differ by at most one sequence in number and one length in tokens.
+    order = np.argsort(-np.diff(batch.cu_seqlens), kind="stable")
+    return [select(batch, np.sort(order[part::parts])) for part in range(parts)]
 
 
 def pad(batch: PretrainBatch, tokens: int, sequences: int, masked: int, pad_id: int) -> PretrainBatch:

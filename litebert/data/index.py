@@ -1,4 +1,4 @@
-"""The last pages of a data folder: the table of documents, the counts and hashes, the tokenizer."""
+"""The last pages of a data folder: the table of documents, the counts and hashes, the tokenizer, the card."""
 
 import itertools
 import json
@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from litebert.data.journal import TABLE_NAME, Journal
+from litebert.data.card import card
+from litebert.data.journal import EXCLUDED_NAME, TABLE_NAME, Journal
+from litebert.data.ngrams import NGRAM_WORDS, read_facts
 from litebert.data.shards import (
+    CARD_NAME,
     DOCUMENTS_NAME,
     FORMAT_VERSION,
     INDEX_NAME,
@@ -37,7 +40,9 @@ def complete(journal: Journal, tokenizer: Tokenizer) -> None:
     _require_text(journal)
     write_table(journal.folder / TABLE_NAME, journal.data / DOCUMENTS_NAME)
     tokenizer.save(journal.data / TOKENIZER_FOLDER)
-    text = json.dumps(build_index(journal, tokenizer), indent=1, ensure_ascii=False) + "\n"
+    index = build_index(journal, tokenizer)
+    (journal.data / CARD_NAME).write_text(card(index), encoding="utf-8")
+    text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
     (journal.data / INDEX_NAME).write_text(text, encoding="utf-8")
     for path in (*sorted(journal.data.rglob("*")), journal.data):
         sync(path)
@@ -65,9 +70,27 @@ def build_index(journal: Journal, tokenizer: Tokenizer) -> dict[str, Any]:
         "splits": splits,
         "replaced_bytes": done.replaced,
         "sources": done.sources,
+        **({"overlap": _overlap(journal)} if "exclude" in journal.settings else {}),
         "sha256": {DOCUMENTS_NAME: sha256(journal.data / DOCUMENTS_NAME)},
         "settings": journal.settings,
     }
+
+
+def _overlap(journal: Journal) -> dict[str, Any]:
+    """What was excluded, and what was dropped for it."""
+    facts = read_facts(journal.folder / EXCLUDED_NAME)
+    totals = {
+        name: sum(counts.get(key, 0) for counts in journal.progress.sources.values())
+        for name, key in (
+            ("paragraphs", "overlap_paragraphs"),
+            ("documents", "overlap_documents"),
+            ("text_bytes", "overlap_bytes"),
+            ("read_bytes", "read_bytes"),
+        )
+    }
+    share = totals["text_bytes"] / totals["read_bytes"]
+    said = {name: value for name, value in facts.items() if name != "names"}
+    return {**totals, "share": share, "ngram_words": NGRAM_WORDS, **said, "by_file": journal.progress.overlap}
 
 
 def write_table(lines: Path, table: Path) -> None:

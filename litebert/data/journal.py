@@ -5,6 +5,7 @@ While work goes on there is no data folder, only `NAME.unfinished` beside it:
     journal.json       settings and progress at the last commit, replaced atomically
     documents.jsonl    one line for every document written: the later table
     digests            8 bytes for every document written, to know duplicates again
+    excluded/          the n-grams that stay out, made anew at every start
     data/              the later data folder
 
 All but the journal is append-only. A commit brings the data to the disk and then notes its lengths; who
@@ -26,7 +27,7 @@ import numpy as np
 
 from litebert.data.duplicates import DigestSet
 from litebert.data.shards import SPLITS, Ends, ShardCounts, SplitWriter
-from litebert.data.workers import Encoded, Mask, select
+from litebert.data.workers import Encoded, Mask, PieceCounts, select
 from litebert.errors import DataFolderError, InputError
 from litebert.files import write_text
 
@@ -34,6 +35,7 @@ JOURNAL_NAME = "journal.json"
 TABLE_NAME = "documents.jsonl"
 DIGESTS_NAME = "digests"
 DATA_NAME = "data"
+EXCLUDED_NAME = "excluded"
 
 MANY_FILES = 1000
 OTHER_FILES = "(other files)"
@@ -57,6 +59,8 @@ class Progress:
     replaced: dict[str, int] = field(default_factory=dict)
     """Bytes that were not UTF-8, by file; once `MANY_FILES` are named the rest count as `OTHER_FILES`."""
     sources: dict[str, dict[str, int]] = field(default_factory=dict)
+    overlap: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By excluded file the paragraphs dropped for it, their `text_bytes`, and the first as an `example`."""
     moved: int | None = None
     """Digest of the one document that is put into the split that would have been empty otherwise."""
 
@@ -109,7 +113,7 @@ class Journal:
         self._table.write(table)
         self._digests.write(encoded.digests[new].astype("<u8").tobytes())
         progress.table_bytes += len(table)
-        self._count(encoded, new, files)
+        self._count(encoded, new, held_out, files)
 
     def commit(self) -> None:
         """Bring everything to the disk, then note that it is there. Raises OSError, OutputError."""
@@ -148,7 +152,7 @@ class Journal:
             line = [encoded.ids[row], sources[row], split, shard, start, sentences]
             rows[row] = json.dumps(line, ensure_ascii=False) + "\n"
 
-    def _count(self, encoded: Encoded, new: Mask, files: list[tuple[str, str]]) -> None:
+    def _count(self, encoded: Encoded, new: Mask, held_out: Mask, files: list[tuple[str, str]]) -> None:
         progress = self.progress
         progress.documents += int(new.sum())
         progress.pairable += int((encoded.document_sentences[new] > 1).sum())
@@ -167,19 +171,46 @@ class Journal:
                 if name not in progress.replaced and len(progress.replaced) >= MANY_FILES:
                     name = OTHER_FILES
                 progress.replaced[name] = progress.replaced.get(name, 0) + piece.replaced
-            if new[rows].any():
-                _add(progress.sources.setdefault(source, {}), encoded, tokens, rows, new[rows])
+            if piece.documents or piece.emptied:
+                counts = progress.sources.setdefault(source, {})
+                _add(counts, encoded, tokens, rows, new[rows], held_out[rows])
+                if "exclude" in self.settings:
+                    _add_overlap(counts, progress.overlap, piece, int(encoded.text_bytes[rows].sum()))
 
 
-def _add(counts: dict[str, int], encoded: Encoded, tokens: Ends, rows: slice, new: Mask) -> None:
-    added = {
-        "documents": int(new.sum()),
-        "sentences": int(encoded.document_sentences[rows][new].sum()),
-        "tokens": int(tokens[rows][new].sum()),
-        "text_bytes": int(encoded.text_bytes[rows][new].sum()),
-    }
-    for name, number in added.items():
-        counts[name] = counts.get(name, 0) + number
+def _add(counts: dict[str, int], encoded: Encoded, tokens: Ends, rows: slice, new: Mask, held_out: Mask) -> None:
+    _increase(
+        counts,
+        documents=new.sum(),
+        held_out_documents=(new & held_out).sum(),
+        sentences=encoded.document_sentences[rows][new].sum(),
+        words=encoded.words[rows][new].sum(),
+        tokens=tokens[rows][new].sum(),
+        text_bytes=encoded.text_bytes[rows][new].sum(),
+        duplicates=(~new).sum(),
+    )
+
+
+def _add_overlap(counts: dict[str, int], overlap: dict[str, dict[str, Any]], piece: PieceCounts, kept: int) -> None:
+    """Count what was excluded from a piece. It is counted as read: duplicates are looked for after it."""
+    dropped = sum(shared.text_bytes for shared in piece.shared)
+    _increase(
+        counts,
+        read_bytes=kept + dropped,
+        overlap_paragraphs=len(piece.shared),
+        overlap_documents=piece.emptied,
+        overlap_bytes=dropped,
+    )
+    for shared in piece.shared:
+        name = shared.file if shared.file in overlap or len(overlap) < MANY_FILES else OTHER_FILES
+        example = {"document": shared.document, "words": shared.words}
+        entry = overlap.setdefault(name, {"paragraphs": 0, "text_bytes": 0, "example": example})
+        _increase(entry, paragraphs=1, text_bytes=shared.text_bytes)
+
+
+def _increase(counts: dict[str, Any], **numbers: Any) -> None:
+    for name, number in numbers.items():
+        counts[name] = counts.get(name, 0) + int(number)
 
 
 @contextmanager
@@ -211,11 +242,18 @@ def open_journal(folder: Path, settings: dict[str, Any], dtype: str) -> Iterator
 def difference(old: Any, new: dict[str, Any]) -> str:
     """The first setting in which an earlier run differs, in words; empty if there is none."""
     old = old if isinstance(old, dict) else {}
-    for name in new:
-        if name not in old or old[name] != new[name]:
+    for name in {**new, **old}:
+        if old.get(name) != new.get(name):
+            if name == "exclude":
+                return f"{_excluded(old)} there, {_excluded(new)} here"
             opaque = name in ("input", "tokenizer")
-            return f"another {name}" if opaque else f"{name} {old.get(name)!r} there, {new[name]!r} here"
+            return f"another {name}" if opaque else f"{name} {old.get(name)!r} there, {new.get(name)!r} here"
     return ""
+
+
+def _excluded(settings: dict[str, Any]) -> str:
+    entry = settings.get("exclude")
+    return f"{entry['files']} files excluded ({entry['sha256'][:8]})" if entry else "nothing excluded"
 
 
 def _noted(folder: Path, settings: dict[str, Any]) -> Progress:

@@ -4,6 +4,7 @@
 
 1. The input is listed and hashed; with the settings that says whether a folder that exists is this one.
 2. One process reads and unpacks the files and hands out units of about 2 MiB; workers parse, split, encode.
+   What shares twelve words in a row with an excluded text is dropped before that (overlap.py).
 3. Their results are written in the order of the input, whoever finished first: the bytes do not depend on
    the number of processes. A document whose text came before is dropped. One is held out if the 64-bit digest
    of its text lies in the first `held_out` of the range: the same text is on the same side everywhere.
@@ -25,11 +26,13 @@ from typing import Any
 import numpy as np
 
 from litebert.console import log, progress
+from litebert.data.card import overlap_lines, overlap_share
+from litebert.data.excluded import find_excluded, gather
 from litebert.data.index import complete, sync
-from litebert.data.journal import DATA_NAME, Journal, difference, open_journal
-from litebert.data.shards import INDEX_NAME, MOST_SHARD_TOKENS, SHARD_TOKENS, SPLITS, open_corpus, token_type
+from litebert.data.journal import DATA_NAME, EXCLUDED_NAME, Journal, difference, open_journal
+from litebert.data.shards import CARD_NAME, INDEX_NAME, MOST_SHARD_TOKENS, SHARD_TOKENS, SPLITS, open_corpus, token_type
 from litebert.data.sources import ReadOptions, SourceFile, find_files, read_chunks
-from litebert.data.workers import Piece, Unit, encode_units
+from litebert.data.workers import Means, Piece, Unit, encode_units
 from litebert.errors import ConfigError, DataFolderError, InputError, OutputError
 from litebert.files import disk_errors, require_empty, sha256
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
@@ -44,6 +47,11 @@ COMMIT_BYTES = 64 << 20
 
 FEW_SENTENCES = 4
 """Shorter documents on average look like paragraphs."""
+
+MUCH_OVERLAP = 0.05
+"""More of a source than this that is dropped for its overlap asks for a look at what it is."""
+
+SHOWN_OVERLAPS = 5
 
 SMALL_INPUT = 1 << 20
 """Files of fewer bytes than this are not worth starting processes for."""
@@ -66,7 +74,8 @@ class PrepareReport:
     replaced_bytes: dict[str, int]
     """For each file with bytes that were not UTF-8, how many became U+FFFD."""
     sources: dict[str, dict[str, int]]
-    """For each source its documents, sentences, tokens and text_bytes."""
+    """For each source its documents, held_out_documents, sentences, words, tokens, text_bytes and duplicates; where
+    something was excluded also overlap_paragraphs, overlap_documents and overlap_bytes of read_bytes."""
     unigram_entropy: float
     """Of the train tokens, in nats: what a model that knows only frequencies cannot get under."""
     disk_bytes: int
@@ -75,6 +84,8 @@ class PrepareReport:
     megabytes_per_second: float
     """Of text read in this run, duplicates included; 0 where nothing was left to do."""
     warnings: tuple[str, ...]
+    overlap: dict[str, Any] | None = None
+    """Where texts were excluded, what was dropped for it: in all, `by_file`, with examples."""
     resumed: bool = False
     already_done: bool = False
 
@@ -96,6 +107,11 @@ class PrepareReport:
             f"{self.disk_bytes / 1e6:,.1f} MB on disk, {self.disk_per_text_byte:.3f} bytes a byte of text;"
             f" unigram entropy {self.unigram_entropy:.3f} nats",
         ]
+        if self.overlap is not None:
+            shares = {name: overlap_share(counts) for name, counts in self.sources.items()}
+            worst = sorted(shares, key=lambda name: -shares[name])
+            lines += (line for line in overlap_lines(self.overlap, SHOWN_OVERLAPS) if line)
+            lines.append("dropped by source: " + ", ".join(f"{name} {shares[name]:.3%}" for name in worst))
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
@@ -105,6 +121,7 @@ class _Job:
 
     files: list[SourceFile]
     sizes: list[int]
+    excluded: list[SourceFile]
     tokenizer: Path
     options: ReadOptions
     processes: int
@@ -117,6 +134,7 @@ def prepare(
     out: str | Path,
     *,
     held_out: float = 0.005,
+    exclude: Sequence[str | Path] = (),
     processes: int = 0,
     text_field: str = "text",
     documents: str = "auto",
@@ -126,13 +144,14 @@ def prepare(
     """Turn files and folders of text into the data folder `out` (shards.py says what it holds).
 
     `held_out` is the share of documents held out; where chance leaves a split empty, one document is moved
-    there. `processes` 0 means one a core. `text_field` and `documents` are those of `ReadOptions`; a shard
+    there. Lines of documents that share twelve words in a row with any text of the files and folders `exclude`
+    are dropped. `processes` 0 means one a core. `text_field` and `documents` are those of `ReadOptions`; a shard
     is closed at `shard_tokens`. The same call after an interruption goes on; on a finished folder it does
     nothing. Memory does not grow with the corpus but for 8 bytes a document; a document is held as a whole.
 
     Raises:
         InputError: an input that is missing, unreadable, damaged, no text or too little; nothing stays.
-        DataFolderError: `out`, or unfinished work beside it, comes from another input or other settings.
+        DataFolderError: `out`, or unfinished work beside it, comes from other input, settings or excluded files.
         OutputError: `out` is not empty, or cannot be written; what was committed stays for the next start.
         ConfigError, TokenizerError: a setting out of range; no tokenizer there.
     """
@@ -143,6 +162,7 @@ def prepare(
     work = out.with_name(out.name + ".unfinished")
     others: list[str] = []
     files = find_files(paths, exclude=(out, work), others=others)
+    excluded = find_excluded(exclude, (out, work))
     loaded = load_tokenizer(tokenizer)
     sizes, identity = _identify(files)
     settings = {
@@ -152,6 +172,7 @@ def prepare(
         **options._asdict(),
         "shard_tokens": shard_tokens,
         "input": identity,
+        **({"exclude": _identify(excluded)[1]} if excluded else {}),
     }
     done = _is_done(out, settings)
     resumed, read = False, 0
@@ -159,6 +180,7 @@ def prepare(
         job = _Job(
             files=files,
             sizes=sizes,
+            excluded=excluded,
             tokenizer=Path(tokenizer),
             options=options,
             processes=processes or _processes(sum(sizes)),
@@ -222,6 +244,9 @@ def _build(out: Path, work: Path, settings: dict[str, Any], tokenizer: Tokenizer
             before = journal.progress.text_bytes
             if before:
                 log(f"{work}: going on after {before / 1e6:,.0f} MB of text")
+            if job.excluded:
+                shutil.rmtree(work / EXCLUDED_NAME, ignore_errors=True)
+                gather(job.excluded, work / EXCLUDED_NAME)
             read = _encode_all(journal, job)
             moved = _to_move(journal)
             if moved is not None:  # only a small corpus can come here
@@ -243,9 +268,10 @@ def _encode_all(journal: Journal, job: _Job) -> int:
     names = [(file.name, file.source) for file in job.files]
     before = np.cumsum([0, *job.sizes]).tolist()
     units = _units(job, journal.progress.file, journal.progress.chunk)
+    means = Means(job.tokenizer, job.options, journal.folder / EXCLUDED_NAME if job.excluded else None)
     with (
         progress("prepare", before[-1] / 1e6, "MB of files") as advance,
-        closing(encode_units(units, job.tokenizer, job.options, job.processes)) as results,
+        closing(encode_units(units, means, job.processes)) as results,
     ):
         shown = 0.0
         for encoded in results:
@@ -312,6 +338,7 @@ def _report(out: Path, seconds: float, read: int) -> PrepareReport:
         seconds=seconds,
         megabytes_per_second=read / 1e6 / seconds,
         warnings=tuple(_warnings(index)),
+        overlap=index.get("overlap"),
     )
 
 
@@ -323,6 +350,15 @@ def _warnings(index: dict[str, Any]) -> Iterator[str]:
             f"{counts['replaced_bytes']:,} bytes in {len(replaced)} files were not UTF-8 and became U+FFFD,"
             f" {replaced[worst]:,} of them in {worst}"
         )
+    passed_over = index.get("overlap", {}).get("passed_over", ())
+    if passed_over:
+        yield f"{len(passed_over)} excluded files hold no text: {_few(passed_over)}"
+    for source, found in index["sources"].items():
+        if overlap_share(found) > MUCH_OVERLAP:
+            yield (
+                f"{overlap_share(found):.1%} of {source} was dropped: is it the excluded texts themselves, or a phrase"
+                f" that many texts have, such as a licence? The examples in {CARD_NAME} show it"
+            )
     if counts["empty_documents"]:
         yield f"{counts['empty_documents']:,} documents hold no text and were left out"
     if index["settings"]["held_out"] and not index["splits"]["held_out"]["documents"]:
@@ -335,8 +371,7 @@ def _input_warnings(
     report: PrepareReport, files: list[SourceFile], options: ReadOptions, others: list[str]
 ) -> Iterator[str]:
     if others:
-        dots = " ..." if len(others) > 3 else ""
-        yield f"{len(others)} files of other kinds were passed over: {', '.join(others[:3])}{dots}"
+        yield f"{len(others)} files of other kinds were passed over: {_few(others)}"
     plain = any(file.kind == ".txt" for file in files)
     if plain and report.documents == 1 and options.documents != "blank-lines":
         yield "all is one document: if blank lines stand between documents, say --documents blank-lines"
@@ -345,3 +380,7 @@ def _input_warnings(
             f"documents are short, {report.sentences / report.documents:.1f} sentences on average: if blank"
             " lines in .txt files stand between paragraphs, say --documents file"
         )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -134,7 +134,7 @@ def _csv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
         try:
             record = next(reader, None)
         except csv.Error as error:
-            raise InputError(f"{name}, line {number}: {_csv_problem(error)}") from None
+            raise InputError(f"{name}, line {number}: {csv_problem(error)}") from None
         if record is None:
             return
         if header is None:
@@ -143,7 +143,8 @@ def _csv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
             yield NumberedRow(number, _fields(header, record, name, number))
 
 
-def _csv_problem(error: csv.Error) -> str:
+def csv_problem(error: csv.Error) -> str:
+    """What is wrong with a CSV file, and what to do."""
     if "field limit" in str(error):
         # The limit is the csv module's, for the whole process; raising it is not ours to do.
         return (

@@ -2,6 +2,7 @@
 
 A data folder holds
 
+    README.md                the data card: sources, words, what is held out, what was left out
     index.json               format version, tokenizer, element type, counts and hashes; written last
     tokenizer/               a copy of the tokenizer whose ids the shards hold
     documents.parquet        id, source, split, shard, first sentence and sentences of every document
@@ -32,6 +33,7 @@ FORMAT_VERSION = 1
 SPLITS = ("train", "held_out")
 
 INDEX_NAME = "index.json"
+CARD_NAME = "README.md"
 TOKENIZER_FOLDER = "tokenizer"
 DOCUMENTS_NAME = "documents.parquet"
 

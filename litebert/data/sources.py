@@ -145,7 +145,12 @@ def find_files(
     return list(found.values())
 
 
-def _below(folder: Path, barred: tuple[Path, ...], others: list[str]) -> Iterator[SourceFile]:
+def names_below(folder: Path, barred: Sequence[Path]) -> list[str]:
+    """The files at any depth below a folder, sorted, but for hidden ones and those in the folders `barred`.
+
+    `barred` are resolved paths. Raises InputError.
+    """
+
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
@@ -154,7 +159,11 @@ def _below(folder: Path, barred: tuple[Path, ...], others: list[str]) -> Iterato
         here = Path(parent)
         folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() not in barred]
         names += [(here / file).relative_to(folder).as_posix() for file in files if file[0] != "."]
-    for name in sorted(names):
+    return sorted(names)
+
+
+def _below(folder: Path, barred: tuple[Path, ...], others: list[str]) -> Iterator[SourceFile]:
+    for name in names_below(folder, barred):
         if split_name(name)[1] in KINDS:
             yield _named(folder / name, name, folder)
         else:
@@ -211,7 +220,7 @@ def _is_one_document(file: SourceFile, rule: str) -> bool:
     if rule != "auto":
         return rule == "file"
     with file.path.open("rb") as raw, unpacked(raw, file.packing) as stream:
-        return _is_wrapped(_unix_lines(_decode(stream.read(CHUNK_BYTES))[0]))
+        return is_wrapped(_unix_lines(_decode(stream.read(CHUNK_BYTES))[0]))
 
 
 def _without_mark(file: SourceFile, start: bytes) -> bytes:
@@ -314,7 +323,7 @@ def parse_chunk(file: SourceFile, chunk: Chunk, options: ReadOptions) -> Parsed:
         raise InputError(f"{file.path} is no UTF-8 text ({share} of it is no text): convert or remove it")
     text = _unix_lines(text)
     if chunk.whole:
-        text = (_unwrap(text) if _is_wrapped(text) else text).strip()
+        text = (_unwrap(text) if is_wrapped(text) else text).strip()
         documents = [Document(file.name, file.source, text)] if text else []
     else:
         documents = list(_split_documents(file, chunk.first, text))
@@ -322,8 +331,8 @@ def parse_chunk(file: SourceFile, chunk: Chunk, options: ReadOptions) -> Parsed:
     return Parsed(documents, replaced, int(nothing))
 
 
-def _is_wrapped(text: str) -> bool:
-    """Whether line breaks, blank lines apart, stand where a page was full, not where a paragraph ended."""
+def is_wrapped(text: str) -> bool:
+    """Tell whether line breaks, blank lines apart, stand where a page was full, not where a paragraph ended."""
     breaks = _LINE_BREAK.findall(text)
     inside = sum(after.islower() and before not in _ENDS_LINE for before, after in breaks)
     return bool(inside > WRAPPED_SHARE * len(breaks))

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from litebert.data.duplicates import Digests, text_digest
+from litebert.data.ngrams import NgramSet
+from litebert.data.overlap import OverlapFilter, Shared
 from litebert.data.shards import TOKEN_TYPES, Ends, Tokens, token_type
 from litebert.data.sources import Chunk, Document, ReadOptions, SourceFile, parse_chunk
 from litebert.errors import LitebertError, UserError
@@ -44,6 +46,15 @@ Unit = list[Piece]
 """Consecutive pieces that are sent to a worker together."""
 
 
+class Means(NamedTuple):
+    """What a worker needs to know; all that may be large stays in files."""
+
+    tokenizer: Path
+    options: ReadOptions
+    excluded: Path | None = None
+    """Folder of the n-grams whose paragraphs are dropped."""
+
+
 class PieceCounts(NamedTuple):
     """What became of one piece besides its documents."""
 
@@ -53,6 +64,10 @@ class PieceCounts(NamedTuple):
     documents: int
     replaced: int
     empty: int
+    emptied: int = 0
+    """Documents of which all paragraphs were excluded."""
+    shared: tuple[Shared, ...] = ()
+    """Paragraphs that were excluded."""
 
 
 class Encoded(NamedTuple):
@@ -61,9 +76,11 @@ class Encoded(NamedTuple):
     pieces: list[PieceCounts]
     ids: list[str]
     digests: Digests
-    """(d,) of the text."""
+    """(d,) of the text as it was read, so that a document is on the same side whatever is excluded."""
     text_bytes: Ends
-    """(d,) of UTF-8."""
+    """(d,) of UTF-8, of what is kept."""
+    words: Ends
+    """(d,) runs of what is no white space."""
     document_sentences: Ends
     """(d,) sentences in each document, at least one."""
     sentence_lengths: Ends
@@ -72,7 +89,16 @@ class Encoded(NamedTuple):
     """(n,)"""
 
 
-def encode_units(units: Iterable[Unit], tokenizer: Path, options: ReadOptions, processes: int) -> Generator[Encoded]:
+class Encoder:
+    """What turns units into ids; one for a process. Raises TokenizerError, OSError."""
+
+    def __init__(self, means: Means) -> None:
+        self.tokenizer = load_tokenizer(means.tokenizer)
+        self.options = means.options
+        self.overlap = OverlapFilter(NgramSet(means.excluded)) if means.excluded else None
+
+
+def encode_units(units: Iterable[Unit], means: Means, processes: int) -> Generator[Encoded]:
     """Parse, split and encode units; the results come in the order of the units, whatever the number of
     processes.
 
@@ -80,35 +106,55 @@ def encode_units(units: Iterable[Unit], tokenizer: Path, options: ReadOptions, p
     the first unit that has one, and LitebertError when a worker dies.
     """
     if processes == 1:
-        loaded = load_tokenizer(tokenizer)
+        encoder = Encoder(means)
         for unit in units:
-            yield encode_unit(unit, loaded, options)
+            yield encode_unit(unit, encoder)
         return
-    with _pool(processes, tokenizer, options) as workers:
+    with _pool(processes, means) as workers:
         yield from _in_order(iter(units), workers)
 
 
-def encode_unit(unit: Unit, tokenizer: Tokenizer, options: ReadOptions) -> Encoded:
+def encode_unit(unit: Unit, encoder: Encoder) -> Encoded:
     """Parse, split and encode the pieces of one unit. Raises InputError."""
+    parsed = [parse_chunk(piece.source, piece.chunk, encoder.options) for piece in unit]
+    documents = [document for part in parsed for document in part.documents]
+    digests = np.fromiter((text_digest(text.encode()) for _, _, text in documents), np.uint64, len(documents))
+    shared: list[tuple[Shared, ...]] = [()] * len(documents)
+    if encoder.overlap is not None:
+        documents, shared = encoder.overlap.clean(documents)
+    left = np.array([bool(text) for _, _, text in documents], bool)
     pieces: list[PieceCounts] = []
-    documents: list[Document] = []
-    for piece in unit:
-        parsed = parse_chunk(piece.source, piece.chunk, options)
-        documents += parsed.documents
-        counts = (piece.chunk.position, len(parsed.documents), parsed.replaced, parsed.empty)
-        pieces.append(PieceCounts(piece.file, piece.number, *counts))
+    begin = 0
+    for piece, part in zip(unit, parsed, strict=True):
+        rows = slice(begin, begin + len(part.documents))
+        begin = rows.stop
+        full, dropped = int(left[rows].sum()), tuple(itertools.chain.from_iterable(shared[rows]))
+        counts = (full, part.replaced, part.empty, len(part.documents) - full, dropped)
+        pieces.append(PieceCounts(piece.file, piece.number, piece.chunk.position, *counts))
+    return _encode_documents(pieces, [d for d in documents if d.text], digests[left], encoder.tokenizer)
+
+
+def _encode_documents(
+    pieces: list[PieceCounts], documents: list[Document], digests: Digests, tokenizer: Tokenizer
+) -> Encoded:
     sentences: list[str] = []
     ends = np.empty(len(documents), np.int64)
-    digests = np.empty(len(documents), np.uint64)
     sizes = np.empty(len(documents), np.int64)
+    words = np.empty(len(documents), np.int64)
     for row, (_, _, text) in enumerate(documents):
         sentences += [text[start:end] for start, end in split_sentences(text)]
         ends[row] = len(sentences)
         raw = text.encode()
-        digests[row] = text_digest(raw)
         sizes[row] = len(raw)
+        words[row] = _count_words(raw)
     tokens, lengths = _encode(sentences, tokenizer)
-    return _without_empty(pieces, documents, digests, sizes, ends, tokens, lengths)
+    return _without_empty(pieces, documents, digests, sizes, words, ends, tokens, lengths)
+
+
+def _count_words(text: bytes) -> int:
+    """Runs of what is no white space, in a text with none at its ends."""
+    space = np.frombuffer(text, np.uint8) <= ord(" ")
+    return 1 + int(np.count_nonzero(space[:-1] & ~space[1:]))
 
 
 def _encode(sentences: list[str], tokenizer: Tokenizer) -> tuple[Tokens, Ends]:
@@ -128,6 +174,7 @@ def _without_empty(
     documents: list[Document],
     digests: Digests,
     sizes: Ends,
+    words: Ends,
     ends: Ends,
     tokens: Tokens,
     lengths: Ends,
@@ -143,7 +190,7 @@ def _without_empty(
         for piece, left in zip(pieces, full, strict=True)
     ]
     ids = [document.id for document, keep in zip(documents, kept.tolist(), strict=True) if keep]
-    return Encoded(pieces, ids, digests[kept], sizes[kept], counts[kept], lengths[lengths > 0], tokens)
+    return Encoded(pieces, ids, digests[kept], sizes[kept], words[kept], counts[kept], lengths[lengths > 0], tokens)
 
 
 class _Worker(NamedTuple):
@@ -152,13 +199,13 @@ class _Worker(NamedTuple):
 
 
 @contextmanager
-def _pool(processes: int, tokenizer: Path, options: ReadOptions) -> Iterator[list[_Worker]]:
+def _pool(processes: int, means: Means) -> Iterator[list[_Worker]]:
     context = multiprocessing.get_context("spawn")
     workers: list[_Worker] = []
     try:
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, tokenizer, options), daemon=True)
+            process = context.Process(target=_work, args=(theirs, means), daemon=True)
             process.start()
             theirs.close()
             workers.append(_Worker(process, ours))
@@ -171,16 +218,16 @@ def _pool(processes: int, tokenizer: Path, options: ReadOptions) -> Iterator[lis
             worker.process.join()
 
 
-def _work(pipe: "Connection[Any, Any]", tokenizer: Path, options: ReadOptions) -> None:
+def _work(pipe: "Connection[Any, Any]", means: Means) -> None:
     """The life of a worker: receive a unit, send its result or its error, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, and its end ends us
     gc.disable()  # lists of integers by the million, and no cycles
-    loaded = load_tokenizer(tokenizer)
+    encoder = Encoder(means)
     while True:
         try:
             unit = pipe.recv()
             try:
-                result: Any = encode_unit(unit, loaded, options)
+                result: Any = encode_unit(unit, encoder)
             except UserError as error:
                 result = error
             except Exception:

@@ -11,12 +11,14 @@ from litebert.console import Advance, log, progress
 from litebert.data.catalog import find_model
 from litebert.data.labelled import Columns, Labelled, merged
 from litebert.data.rows import STDIN, Row, write_rows
+from litebert.data.shards import open_corpus
 from litebert.errors import InputError, ModelFolderError, OutputError
 from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import MAX_TOKENS, head_outputs, model_tokenizer
 from litebert.evaluate.metrics import Floats
 from litebert.infer.abstaining import answer_field, withheld
 from litebert.infer.fill_mask import MASK, complete
+from litebert.infer.held_out import held_out_metrics
 from litebert.interop.huggingface import read_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.tasks.table import TASKS, AnyTask, task_of
@@ -235,10 +237,13 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and the tables of its task (`confusion`).
 
-    `ece`: the expected calibration error, where answers are classes. Raises InputError for a label that the model
-    does not know, naming the row.
+    `ece`: the expected calibration error, where answers are classes. A pre-trained model without a task is judged on
+    the held-out text of a prepared folder, see `held_out_metrics`. Raises InputError for a label that the model does
+    not know, naming the row.
     """
     predictor = load(model, device=device, precision=precision)
+    if predictor.job is None and Path(data).is_dir():
+        return held_out_metrics(predictor.model, predictor.tokenizer, open_corpus(data), predictor._precision)
     task = task_to_judge(predictor, model)
     return judged(predictor, task, task.read(data, columns or Columns(), predictor.columns)).metrics
 
@@ -248,7 +253,7 @@ def task_to_judge(predictor: Predictor, model: str | Path) -> AnyTask:
     if predictor.job is None:
         raise ModelFolderError(
             f"{model} is a pre-trained model without a task, so labels say nothing about it; "
-            "fine-tune it first: litebert finetune classify"
+            "fine-tune it first: litebert finetune classify; or give a prepared folder, for its held-out text"
         )
     return predictor.job
 

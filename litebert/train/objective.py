@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from litebert.data.batches import DataSettings, PretrainBatch, micro_batches, pad
+from litebert.data.batches import DataSettings, PretrainBatch, held_out_parts, micro_batches
 from litebert.data.pairs import NO_LABEL
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Packed
@@ -71,14 +71,13 @@ class PretrainObjective:
     def evaluate(self, batches: Iterable[PretrainBatch]) -> Metrics:
         """Return mean losses and accuracies over all batches."""
         self.model.eval()
-        settings = self.settings
+        pad_id, parts = self.model.config.pad_token_id, self.settings.micro_batches * self.world.size
         totals = torch.zeros(4, device=self.device)
         predictions = pairs = 0
         for batch in batches:
-            sequences = max(settings.sequence_slots, len(batch.order_labels))
-            part = pad(batch, settings.token_budget, sequences, len(batch.masked_labels), 0)
-            with self.precision():
-                totals += self._sums(*self.tensors(part))
+            for part in held_out_parts(batch, self.settings, pad_id, parts):
+                with self.precision():
+                    totals += self._sums(*self.tensors(part))
             predictions += len(batch.masked_labels)
             pairs += int((batch.order_labels != NO_LABEL).sum())
         self.model.train()

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from litebert.data.aligned import read_beside
-from litebert.data.batches import DataSettings, PretrainBatch, micro_batches, pad
+from litebert.data.batches import DataSettings, PretrainBatch, held_out_parts, micro_batches
 from litebert.data.pairs import NO_LABEL
 from litebert.errors import ConfigError
 from litebert.model.attention import packed_layout, relations
@@ -159,12 +159,12 @@ class TeachingObjective:
     def evaluate(self, batches: Iterable[PretrainBatch]) -> Metrics:
         """Return mean losses, and how close the student's sentence vectors are, over all batches."""
         self.student.eval()
+        pad_id, parts = self.student.model.config.pad_token_id, self.data.micro_batches * self.world.size
         totals, seen = torch.zeros(len(PARTS) + 1, device=self.device), []
         for batch in batches:
-            sequences = max(self.data.sequence_slots, len(batch.order_labels))
-            part = pad(batch, self.data.token_budget, sequences, max(len(batch.masked_labels), 1), 0)
-            with self.precision():
-                totals += self._sums(self._lesson(part))
+            for part in held_out_parts(batch, self.data, pad_id, parts):
+                with self.precision():
+                    totals += self._sums(self._lesson(part))
             seen.append(batch)
         self.student.train()
         return self._metrics(totals, self._numbers(seen))

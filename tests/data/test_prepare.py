@@ -512,7 +512,7 @@ def test_a_worker_that_dies_is_said_and_the_work_goes_on_later(run: Run, texts: 
 def test_a_fault_of_ours_in_a_worker_comes_with_its_traceback(tokenizer: Path) -> None:
     unit = [workers.Piece(0, 0, None, None)]  # type: ignore[arg-type]
     with pytest.raises(LitebertError, match="AttributeError"):
-        list(workers.encode_units([unit], tokenizer, sources.ReadOptions(), 2))
+        list(workers.encode_units([unit], workers.Means(tokenizer, sources.ReadOptions()), 2))
 
 
 def test_a_long_document_stays_one(run: Run, tmp_path: Path) -> None:

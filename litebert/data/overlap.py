@@ -1,0 +1,83 @@
+"""Paragraphs that share an n-gram with an excluded text, taken out of documents."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from litebert.data.ngrams import NgramHasher, NgramSet, normal
+from litebert.data.sources import Document
+
+BATCH_CHARACTERS = 1 << 19
+
+
+class Shared(NamedTuple):
+    """A paragraph that was taken out."""
+
+    file: str
+    """The excluded file it shares its first such n-gram with; the first of them, where several have it."""
+    document: str
+    text_bytes: int
+    words: str
+    """That n-gram as it is written in the paragraph, after NFKC."""
+
+
+class OverlapFilter:
+    """Takes out what is excluded; one for a process."""
+
+    def __init__(self, excluded: NgramSet) -> None:
+        self._excluded = excluded
+        self._hasher = NgramHasher()
+
+    def clean(self, documents: Sequence[Document]) -> tuple[list[Document], list[tuple[Shared, ...]]]:
+        """The documents without such lines, in the same order, and what was taken out of each.
+
+        A document of which nothing is left stays, with an empty text.
+        """
+        kept: list[Document] = []
+        shared: list[tuple[Shared, ...]] = []
+        for batch in _batches(documents):
+            hits = self._lines("\n".join(document.text for document in batch))
+            first = 0
+            for document in batch:
+                after = first + document.text.count("\n") + 1
+                touched = not hits.keys().isdisjoint(range(first, after))
+                left, out = _without(document, first, hits) if touched else (document, ())
+                kept.append(left)
+                shared.append(out)
+                first = after
+        return kept, shared
+
+    def _lines(self, text: str) -> dict[int, tuple[str, str]]:
+        """For each line to be dropped the excluded file and the words, of the first n-gram that both have."""
+        text = normal(text)
+        ngrams = self._hasher.ngrams(text)
+        hits: dict[int, tuple[str, str]] = {}
+        for place, owner in zip(*(found.tolist() for found in self._excluded.find(ngrams.numbers)), strict=True):
+            line = int(ngrams.lines[place])
+            if line not in hits:
+                words = " ".join(text[ngrams.starts[place] : ngrams.ends[place]].split())
+                hits[line] = self._excluded.facts["names"][owner], words
+        return hits
+
+
+def _without(document: Document, first: int, hits: dict[int, tuple[str, str]]) -> tuple[Document, tuple[Shared, ...]]:
+    left, out = [], []
+    for number, line in enumerate(document.text.split("\n"), first):
+        if number in hits:
+            file, words = hits[number]
+            out.append(Shared(file, document.id, len(line.encode()), words))
+        else:
+            left.append(line)
+    return document._replace(text="\n".join(left).strip()), tuple(out)
+
+
+def _batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
