@@ -47,12 +47,12 @@ class Material:
     """How many there were before the caps."""
     others: tuple[str, ...] = ()
     """Names of further tests: files `test-NAME.jsonl`."""
-    unlabelled: bool = False
-    """Whether there are rows for GLUE's server, `unlabelled.jsonl`."""
+    server: tuple[str, ...] = ()
+    """Names of GLUE's files whose questions are there: files `server-NAME.jsonl`."""
     notes: tuple[str, ...] = field(default=())
 
     def file(self, part: str) -> Path:
-        """The file of a part: train, dev, test, test-NAME, unlabelled."""
+        """The file of a part: train, dev, test, test-NAME, server-NAME."""
         return self.folder / f"{part}.jsonl"
 
     def others_files(self) -> dict[str, Path]:
@@ -88,20 +88,20 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
     notes = [note for part in parts.values() for note in part.notes]
     if shared := leaked(rows["test"], [*rows["train"], *rows["dev"]]):
         notes.append(f"{shared:,} of {len(rows['test']):,} test rows are rows of train or dev too, as distributed")
-    unlabelled = _unlabelled(one, base)
+    server = _server(one, base)
     with new_folder(out) as folder:
-        files = rows | {f"test-{name}": found for name, found in others.items()}
-        for name, found in (files | ({"unlabelled": unlabelled} if unlabelled else {})).items():
+        more = {f"test-{name}": found for name, found in others.items()}
+        for name, found in (rows | more | {f"server-{name}": found for name, found in server.items()}).items():
             write_rows(map(_clean, found), folder / f"{name}.jsonl")
         material = Material(
             folder=out,
             rows={name: len(rows[name]) for name in ("train", "dev", "test")},
             available=available,
             others=tuple(others),
-            unlabelled=bool(unlabelled),
+            server=tuple(server),
             notes=tuple(dict.fromkeys(notes)),
         )
-        values = {name: getattr(material, name) for name in ("rows", "available", "others", "unlabelled", "notes")}
+        values = {name: getattr(material, name) for name in ("rows", "available", "others", "server", "notes")}
         (folder / "set.json").write_text(json.dumps(dict(about) | values, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return material
 
@@ -115,7 +115,7 @@ def read_material(folder: Path) -> tuple[Material, dict[str, Any]]:
             rows=values["rows"],
             available=values["available"],
             others=tuple(values["others"]),
-            unlabelled=values["unlabelled"],
+            server=tuple(values["server"]),
             notes=tuple(values["notes"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -203,9 +203,11 @@ def _others(one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Seque
     return found
 
 
-def _unlabelled(one: ExamSet, base: Path) -> list[Row]:
-    """The rows of the file of GLUE's server, where it is there and has no labels."""
-    path = next((base / name for name in one.unlabelled if (base / name).is_file()), None)
-    if path is None or one.read_unlabelled is None:
-        return []
-    return one.read_unlabelled([path]).rows
+def _server(one: ExamSet, base: Path) -> dict[str, list[Row]]:
+    """The rows that GLUE's server asks for, of the files that are there."""
+    found: dict[str, list[Row]] = {}
+    for name, candidates in one.server.items():
+        path = next((base / file for file in candidates if (base / file).is_file()), None)
+        if path is not None and one.read_unlabelled is not None:
+            found[name] = one.read_unlabelled([path]).rows
+    return found

@@ -33,8 +33,6 @@ class ExamSet:
     """None: a share of the training rows, by `group`, which are then not trained on."""
     dev: Files = ()
     """None: a tenth of the training rows, by `group`."""
-    unlabelled: tuple[str, ...] = ()
-    """Names that the file of GLUE's server may have; the first one that is there is answered."""
     read: Reader
     read_test: Reader | None = None
     """Where the test is written in another way than the rest."""
@@ -53,8 +51,9 @@ class ExamSet:
     """Most rows of the test, a fixed draw."""
     baseline: Literal["tfidf", "majority", "none"] = "none"
     """TF-IDF and logistic regression (for numbers: the cosine of TF-IDF), the commonest answer, or nothing."""
-    server: str = ""
-    """The official name of the file for GLUE's server."""
+    server: Mapping[str, Files] = field(default_factory=dict)
+    """GLUE's server: from the official name of a file of answers to the names that the questions' file may have, in the
+    set's folder; the first one that is there is answered."""
     answers: Mapping[str, str] = field(default_factory=dict)
     """What the server calls our labels, where it calls them otherwise."""
     note: str = ""
@@ -92,12 +91,11 @@ GLUE = (
         train=("train.tsv",),
         dev=("dev.tsv",),
         test=("test_labelled.tsv",),
-        unlabelled=_UNLABELLED,
         read=table({"text": "sentence", "label": "label"}, labels=_MOODS),
         read_unlabelled=table({"id": "index", "text": "sentence"}),
         metrics=("accuracy",),
         baseline="tfidf",
-        server="SST-2",
+        server={"SST-2": _UNLABELLED},
         answers=_back(_MOODS),
         note="test: the labelled test of the Stanford Sentiment Treebank; published rows are of its dev",
     ),
@@ -109,12 +107,11 @@ GLUE = (
         folder="glue/CoLA",
         train=("train.tsv",),
         test=("dev.tsv",),
-        unlabelled=_UNLABELLED,
         read=table({"text": "3", "label": "1"}, header=False, labels=_JUDGED),
         read_unlabelled=table({"id": "index", "text": "sentence"}),
         metrics=("matthews", "accuracy"),
         baseline="tfidf",
-        server="CoLA",
+        server={"CoLA": _UNLABELLED},
         answers=_back(_JUDGED),
         note=NO_TEST,
     ),
@@ -126,12 +123,11 @@ GLUE = (
         folder="glue/RTE",
         train=("train.tsv",),
         test=("dev.tsv",),
-        unlabelled=_UNLABELLED,
         read=table(_PAIR | {"label": "label"}, labels=_ENTAILMENT),
         read_unlabelled=table({"id": "index"} | _PAIR),
         metrics=("accuracy",),
         baseline="majority",
-        server="RTE",
+        server={"RTE": _UNLABELLED},
         note=NO_TEST,
     ),
     ExamSet(
@@ -142,13 +138,12 @@ GLUE = (
         folder="glue/WNLI",
         train=("train.tsv",),
         test=("dev.tsv",),
-        unlabelled=_UNLABELLED,
         read=table(_PAIR | {"label": "label"}, labels=_FOLLOWS),
         read_unlabelled=table({"id": "index"} | _PAIR),
         group="text",
         metrics=("accuracy",),
         baseline="majority",
-        server="WNLI",
+        server={"WNLI": _UNLABELLED},
         answers=_back(_FOLLOWS),
         note=NO_TEST + ". That dev has sentences of train with the other label: what was learnt by heart is wrong "
         "there, and less than by the commonest answer is usual",
@@ -162,8 +157,11 @@ GLUE = (
         train=("msr_paraphrase_train.txt",),
         test=("msr_paraphrase_test.txt",),
         read=table({"text": "#1 String", "text_pair": "#2 String", "label": "Quality"}, labels=_SAME),
+        read_unlabelled=table({"id": "index", "text": "#1 String", "text_pair": "#2 String"}),
         metrics=("accuracy", "f1"),
         baseline="majority",
+        server={"MRPC": _UNLABELLED},
+        answers=_back(_SAME),
         note="the original files: GLUE's dev is part of their train, so the original test is the test (the published "
         "rows are of dev) and the best epoch is chosen on a tenth of train",
     ),
@@ -176,14 +174,13 @@ GLUE = (
         train=("train.tsv",),
         dev=("dev.tsv",),
         test=("sts-test-labelled.tsv",),
-        unlabelled=_UNLABELLED,
         read=table(_PAIR | {"value": "score"}, number="value"),
         read_test=table({"text": "5", "text_pair": "6", "value": "4"}, header=False, number="value"),
         read_unlabelled=table({"id": "index"} | _PAIR),
         metrics=("pearson", "spearman"),
         select="pearson_spearman",
         baseline="tfidf",
-        server="STS-B",
+        server={"STS-B": _UNLABELLED},
         note="test: the labelled test of the STS benchmark; published rows are of its dev",
     ),
     ExamSet(
@@ -194,12 +191,11 @@ GLUE = (
         folder="glue/QNLI",
         train=("train.tsv",),
         test=("dev.tsv",),
-        unlabelled=_UNLABELLED,
         read=table({"text": "question", "text_pair": "sentence", "label": "label"}, labels=_ENTAILMENT, tolerant=True),
         read_unlabelled=table({"id": "index", "text": "question", "text_pair": "sentence"}, tolerant=True),
         metrics=("accuracy",),
         baseline="majority",
-        server="QNLI",
+        server={"QNLI": _UNLABELLED},
         note=NO_TEST,
     ),
     ExamSet(
@@ -210,13 +206,16 @@ GLUE = (
         folder="glue/MNLI",
         train=("train.tsv",),
         test=("dev_matched.tsv",),
-        unlabelled=("test_matched.tsv",),
         read=table(_PAIR | {"label": "gold_label"}, labels=_NLI, tolerant=True),
         read_unlabelled=table({"id": "index"} | _PAIR, tolerant=True),
         others={"mismatched": ("dev_mismatched.tsv",)},
         metrics=("accuracy",),
         baseline="majority",
-        server="MNLI-m",
+        server={
+            "MNLI-m": ("test_matched.tsv",),
+            "MNLI-mm": ("test_mismatched.tsv",),
+            "AX": ("../diagnostic/diagnostic.tsv", "../AX/diagnostic.tsv", "../AX/test.tsv"),
+        },
         note=NO_TEST,
     ),
     ExamSet(
@@ -227,14 +226,13 @@ GLUE = (
         folder="glue/QQP",
         train=("train.tsv",),
         test=("dev.tsv",),
-        unlabelled=_UNLABELLED,
         read=table(
             {"text": "question1", "text_pair": "question2", "label": "is_duplicate"}, labels=_TWIN, tolerant=True
         ),
         read_unlabelled=table({"id": "id", "text": "question1", "text_pair": "question2"}, tolerant=True),
         metrics=("accuracy", "f1"),
         baseline="majority",
-        server="QQP",
+        server={"QQP": _UNLABELLED},
         answers=_back(_TWIN),
         note=NO_TEST,
     ),
@@ -356,7 +354,7 @@ ENTITIES = (
         dev=("emerging.dev.conll",),
         test=("emerging.test.annotated",),
         read=readers.conll,
-        metrics=("f1", "precision", "recall"),
+        metrics=("f1",),
         note="F1 of entities; the test is of other years and places than train, and its entities are new",
     ),
 )

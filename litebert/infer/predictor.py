@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from litebert.console import Advance, log, progress
 from litebert.data.catalog import find_model
-from litebert.data.labelled import Columns, merged
+from litebert.data.labelled import Columns, Labelled, merged
 from litebert.data.rows import STDIN, Row, write_rows
 from litebert.errors import InputError, ModelFolderError, OutputError
 from litebert.evaluate.evaluate import MAX_TOKENS, head_outputs, model_tokenizer
@@ -222,12 +222,29 @@ def evaluate_model(
     Raises InputError for a label that the model does not know, naming the row.
     """
     predictor = load(model, device=device, precision=precision)
-    task = predictor.job
-    if task is None:
+    if predictor.job is None:
         raise ModelFolderError(
             f"{model} is a pre-trained model without a task, so labels say nothing about it; "
             "fine-tune it first: litebert finetune classify"
         )
+    return judge(predictor, data, columns=columns).metrics
+
+
+class Judgement(NamedTuple):
+    """What a task model says of labelled rows, and what that is worth."""
+
+    rows: Labelled[Any, Any]
+    encoded: Encoded
+    outputs: Floats
+    """Of the task's head."""
+    metrics: dict[str, Any]
+    """With `rows`, their number, and the tables of the task."""
+
+
+def judge(predictor: Predictor, data: str | Path, *, columns: Columns | None = None) -> Judgement:
+    """Judge a loaded task model on labelled rows; raises InputError for a label that it does not know."""
+    task = predictor.job
+    assert task is not None
     rows = task.read(data, columns or Columns(), predictor.columns)
     encoded = predictor.encode(rows.inputs)
     gold = task.gold(rows, encoded, predictor.labels)
@@ -236,4 +253,5 @@ def evaluate_model(
     with progress("evaluating", len(encoded.examples), "sequences") as advance:
         outputs = predictor.outputs(encoded, advance)
     metrics: dict[str, Any] = dict(task.judge(encoded, gold, outputs, predictor.labels, predictor.decision))
-    return metrics | {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels)
+    tables = {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels)
+    return Judgement(rows, encoded, outputs, metrics | tables)

@@ -45,6 +45,8 @@ class Chart:
     """Steps at which something happened, as upright lines."""
     log: bool = False
     """Logarithmic scale; values of 0 and less are left out."""
+    along: str = "step"
+    """What the numbers below the picture count."""
     width: float = 480.0
     """Of the picture, in its own units; the page stretches it."""
 
@@ -74,7 +76,7 @@ def figure(chart: Chart) -> str:
     legend = "".join(
         f'<span class="key {escape(style)}">{escape(name)} <b>{escape(value)}</b></span>' for style, name, value in keys
     )
-    data = escape(json.dumps({"first": scale.first, "last": scale.last, "series": read}))
+    data = escape(json.dumps({"first": scale.first, "last": scale.last, "along": chart.along, "series": read}))
     return (
         f'<figure data-chart="{data}"><figcaption><h3>{escape(chart.title)}</h3><div class="keys">{legend}</div>'
         f'</figcaption><svg viewBox="0 0 {chart.width:g} {HEIGHT:g}" role="img" aria-label="{escape(chart.title)}">'
