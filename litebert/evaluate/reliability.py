@@ -11,6 +11,8 @@ BINS = 10
 class Bin(NamedTuple):
     """The answers of a tenth of the scale."""
 
+    tenth: int
+    """From 0 to 9."""
     rows: int
     confidence: float
     """Mean probability that they were given with."""
@@ -25,28 +27,22 @@ def reliability(confidence: Sequence[float], right: Sequence[bool]) -> list[Bin]
     """
     sure = np.asarray(confidence, dtype=np.float64)
     correct = np.asarray(right, dtype=np.float64)
-    place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    tenth = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
     return [
-        Bin(int(inside.sum()), float(sure[inside].mean()), float(correct[inside].mean()))
-        for inside in (place == i for i in range(BINS))
+        Bin(i, int(inside.sum()), float(sure[inside].mean()), float(correct[inside].mean()))
+        for i, inside in enumerate(tenth == i for i in range(BINS))
         if inside.any()
     ]
 
 
 def pooled(parts: Sequence[Sequence[Bin]]) -> list[Bin]:
     """Put the bins of several evaluations together."""
-    bins: dict[int, list[Bin]] = {}
-    for part in parts:
-        for one in part:
-            bins.setdefault(min(int(one.confidence * BINS), BINS - 1), []).append(one)
     result = []
-    for _, same in sorted(bins.items()):
-        rows = sum(one.rows for one in same)
-        means = [
-            sum(one.rows * value for one, value in zip(same, column, strict=True)) / rows
-            for column in ([one.confidence for one in same], [one.accuracy for one in same])
-        ]
-        result.append(Bin(rows, *means))
+    for tenth in range(BINS):
+        same = [one for part in parts for one in part if one.tenth == tenth]
+        if rows := sum(one.rows for one in same):
+            confidence = sum(one.rows * one.confidence for one in same) / rows
+            result.append(Bin(tenth, rows, confidence, sum(one.rows * one.accuracy for one in same) / rows))
     return result
 
 

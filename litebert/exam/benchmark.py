@@ -25,7 +25,7 @@ from litebert.exam.page import write_page
 from litebert.exam.sets import SETS, ExamSet, lacking, sets_of
 from litebert.exam.settings import BenchmarkSettings, Plan
 from litebert.exam.sitting import MODEL, TWIN, Sitting, sit
-from litebert.exam.table import Table, read_table
+from litebert.exam.table import Table, read_result, read_table
 from litebert.files import require_empty, sha256, write_text
 from litebert.interop.huggingface import read_config
 from litebert.model.plan import plan as cost_of
@@ -179,11 +179,11 @@ def _sit_all(
     wanted: Sequence[Sitting], materials: Mapping[str, Material], plans: Plans, model: Path, out: Path
 ) -> None:
     results = out / "results"
-    done = sum((results / sitting.file).is_file() for sitting in wanted)
-    log(f"{len(wanted):,} sittings" + (f", {done:,} of them done before" if done else ""))
+    before = {sitting.file for sitting in wanted if read_result(results / sitting.file) is not None}
+    log(f"{len(wanted):,} sittings" + (f", {len(before):,} of them done before" if before else ""))
     with stopping(out):
         for number, sitting in enumerate(wanted, 1):
-            if (results / sitting.file).is_file():
+            if sitting.file in before:
                 continue
             log(f"[{number}/{len(wanted)}] {sitting}")
             one = sitting.one

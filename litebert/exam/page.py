@@ -28,7 +28,7 @@ def render(table: Table) -> str:
 <p class="soft">{escape(table.described)} · litebert {escape(str(table.about["litebert"]))}</p>
 <div class="tiles">{_tiles(table, sat)}</div>
 <h2>Marks</h2>
-<p class="soft">{escape(MEANING)}</p>
+<p class="soft">{escape(MEANING)} A dark tick on a bar is the baseline, an orange one the random twin.</p>
 {_marks(table)}
 {_published(table)}
 {"".join(_section(line) for line in sat)}
@@ -63,23 +63,37 @@ def _best(line: Line) -> float:
 
 
 def _marks(table: Table) -> str:
-    """The table, with a bar from 0 to 100 for the first mark of every set."""
-    columns = table.columns()
-    place = columns.index(table.name)
-    heads = "".join(f"<th{' class=num' if i > 1 else ''}>{escape(head)}</th>" for i, head in enumerate(columns))
-    rows = []
-    for line in table.lines:
-        cells = []
-        for i, cell in enumerate(table.cells(line)):
-            if i == 0:
-                link = f'<a href="#{escape(line.one.name)}">{escape(cell)}</a>' if line.results else escape(cell)
-                cells.append(f"<td>{link}</td>")
-            elif i == place and MODEL in line.results:
-                cells.append(f'<td class="num mark">{escape(cell)}{_bar(line)}</td>')
-            else:
-                cells.append(f"<td{' class=num' if i > 1 else ''}>{escape(cell)}</td>")
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    return _grid(heads, rows)
+    """A row a set: the first mark with a bar from 0 to 100, other marks and remarks below in small."""
+    twin = ["random twin"] if table.has_twin else []
+    columns = ["set", table.name, *twin, "baseline", "train rows", "test rows", "seeds", "minutes"]
+    heads = "".join(f"<th{' class=num' if i else ''}>{escape(head)}</th>" for i, head in enumerate(columns))
+    return _grid(heads, [f"<tr>{''.join(_cells(line, bool(twin)))}</tr>" for line in table.lines])
+
+
+def _cells(line: Line, twin: bool) -> list[str]:
+    name = escape(line.one.title)
+    link = f'<a href="#{escape(line.one.name)}">{name}</a>' if line.results else name
+    rows, available = line.material.rows, line.material.available
+    counts = [(rows[p], f"of {available[p]:,}" if rows[p] < available[p] else "") for p in ("train", "test")]
+    return [
+        f"<td>{link}{_small(line.metrics)}</td>",
+        f'<td class="num mark">{_split(line, MODEL)}{_bar(line) if MODEL in line.results else ""}</td>',
+        *([f"<td class=num>{_split(line, TWIN)}</td>"] if twin else []),
+        f"<td class=num>{_split(line, line.baseline, BASELINES.get(line.baseline or '', ''))}</td>",
+        *(f"<td class=num>{count:,}{_small(note)}</td>" for count, note in counts),
+        f"<td class=num>{len(line.results.get(MODEL, ()))}</td>",
+        f"<td class=num>{line.minutes:.1f}</td>",
+    ]
+
+
+def _split(line: Line, system: str | None, note: str = "") -> str:
+    """A system's first mark, and the others below it."""
+    first, *others = line.marks(system).split(" / ")
+    return f"{escape(first or '–')}{_small(' / '.join(others))}{_small(note)}"
+
+
+def _small(text: str) -> str:
+    return f"<small>{escape(text)}</small>" if text else ""
 
 
 def _bar(line: Line) -> str:
@@ -162,10 +176,11 @@ def _reliability(line: Line) -> str:
         return ""
     error = calibration_error(bins)
     series = (
-        Series(name="as sure as right", style="level", points=[(0.0, 0.0), (100.0, 1.0)]),
+        Series(name="as sure as right", style="level", points=[(0.0, 0.0), (100.0, 1.0)], said=""),
         Series(
-            name=f"calibration error {percent(error)}; right at the surest",
+            name="answers; calibration error",
             style="train",
+            said=percent(error),
             points=[(round(100 * one.confidence, 1), one.accuracy) for one in bins],
         ),
     )

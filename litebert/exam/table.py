@@ -224,9 +224,13 @@ class Table:
 
     def published_cells(self) -> tuple[list[str], list[list[str]]]:
         """Heads and rows of what others have reported, the model first."""
-        heads = ["system", "parameters", *(f"{line.one.title}, {line.metrics}" for line in self.marked)]
-        own = [line.marks(MODEL) or "–" for line in self.marked]
-        rows = [[self.name, f"{self.about['parameters'] / 1e6:.1f}M", *own]]
+        told = [max(len(other.marks.get(line.one.name, ())) for other in self.published) for line in self.marked]
+        heads = ["system", "parameters"]
+        own = [self.name, f"{self.about['parameters'] / 1e6:.1f}M"]
+        for line, number in zip(self.marked, told, strict=True):
+            heads.append(f"{line.one.title}, {' / '.join(line.metrics.split(' / ')[:number])}")
+            own.append(" / ".join(line.marks(MODEL).split(" / ")[:number]) or "–")
+        rows = [own]
         for other in self.published:
             marks = [other.marks.get(line.one.name, []) for line in self.marked]
             shown = [" / ".join(f"{value:.1f}" for value in values) or "–" for values in marks]
@@ -293,14 +297,16 @@ def read_table(out: Path) -> Table:
 
 
 def read_result(file: Path) -> Result | None:
-    """Read the result of a sitting; None where it is damaged."""
+    """Read the result of a sitting; None where there is none, or a damaged one."""
+    if not file.exists():
+        return None
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(result, dict) and result.keys() >= {"system", "seed", "metrics", "seconds"}:
             return result
     except (OSError, ValueError):
         pass
-    log(f"note: {file} is damaged and left out; remove it, and the same command makes it again")
+    log(f"note: {file} is damaged and left out; the same command makes it again")
     return None
 
 

@@ -29,6 +29,8 @@ class Series:
     """Steps and values, by rising steps; values that are not finite are left out."""
     smooth: bool = False
     """Draw the values themselves faintly and a moving mean over them."""
+    said: str | None = None
+    """What the legend says beside the name; None: the last value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ def figure(chart: Chart) -> str:
         body.append(_path(scale, thin(shown), line.style))
         if len(points) <= 40:
             body += [_dot(scale, point, line.style) for point in points]
-        keys.append((line.style, line.name, chart.format(shown[-1][1])))
+        keys.append((line.style, line.name, chart.format(shown[-1][1]) if line.said is None else line.said))
         read.append({"name": line.name, "points": [[step, chart.format(value)] for step, value in thin(shown)]})
     keys += [("level", name, chart.format(height)) for name, height in chart.levels]
     legend = "".join(
