@@ -62,6 +62,8 @@ def benchmark(
     for said in lacks.values():
         log(f"note: {said}")
     about["lacks"] = {k: v for k, v in about.get("lacks", {}).items() if k not in plans} | lacks
+    for left in (out / "data").glob(".*.partial"):  # by a kill
+        shutil.rmtree(left)
     new = not out.exists()
     try:
         write_text(out / CONFIG, config.dump(about | {"benchmark": name, "settings": asdict(settings)}))

@@ -162,7 +162,7 @@ def _curves(line: Line) -> str:
         for one in _looks(line, "dev")
     ]
     shown = METRICS.get(name, name.replace("_", " + "))
-    return figure(Chart(title=f"{shown} on dev rows, by step", series=series, format=percent))
+    return figure(Chart(title=f"{shown[0].upper()}{shown[1:]} on dev rows, by step", series=series, format=percent))
 
 
 def _losses(line: Line) -> str:

@@ -49,7 +49,7 @@ class Sitting:
 def sit(sitting: Sitting, material: Material, plan: Plan, model: Path, work: Path, server: Path) -> dict[str, Any]:
     """Fine-tune and judge; returns what came out.
 
-    work: a folder for the task model, which is removed in the end. server: a folder for GLUE's files of answers.
+    work: a folder for the task model, removed before and after. server: a folder for GLUE's files of answers.
     """
     begin = time.monotonic()
     one = sitting.one
@@ -69,9 +69,10 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
     one, twin = sitting.one, sitting.system == TWIN
     settings = replace(plan.finetune, seed=sitting.seed, seeds=1, from_scratch=twin)
     train, dev = material.file("train"), material.file("dev")
-    report = finetune(one.task, model=model, train=train, dev=dev, out=work, settings=settings)
+    tuned = work / "model"
+    report = finetune(one.task, model=model, train=train, dev=dev, out=tuned, settings=settings)
     (result,) = report.results
-    predictor = load(work, device=settings.device)
+    predictor = load(tuned, device=settings.device)
     judged = judge(predictor, material.file("test"))
     metrics = {name: value for name, value in judged.metrics.items() if isinstance(value, float)}
     others = {name: judge(predictor, file).metrics for name, file in material.others_files().items()}
@@ -90,7 +91,7 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
             "problem": result.problem,
             "confusion": judged.metrics.get("confusion"),
             "reliability": bins_of(predictor, judged),
-            "curve": _curve(work / "training" / "metrics.jsonl", report.primary_metric),
+            "curve": _curve(tuned / "training" / "metrics.jsonl", report.primary_metric),
         }
     )
 

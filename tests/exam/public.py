@@ -57,6 +57,31 @@ def write_glue(glue: Path) -> None:
     _tsv(glue / "QNLI" / "dev.tsv", [("index", "question", "sentence", "label"), (0, "Why?", "So.", "entailment")])
 
 
+def complete_glue(glue: Path) -> None:
+    """What this project's own folder lacks, in the official layout, broken lines of QQP included."""
+    entailment = ("entailment", "not_entailment")
+    rows = [(i, text, f"so {text}", entailment[i % 2]) for i, text in enumerate(TEXTS)]
+    for part in ("train", "dev"):
+        _tsv(glue / "QNLI" / f"{part}.tsv", [("index", "question", "sentence", "label"), *rows])
+    _tsv(glue / "QNLI" / "test.tsv", [("index", "question", "sentence"), *(row[:3] for row in rows[:6])])
+    head = ("id", "qid1", "qid2", "question1", "question2", "is_duplicate")
+    pairs = [(i, i, i, text, f"so {text}", i % 2) for i, text in enumerate(TEXTS)]
+    for part in ("train", "dev"):
+        _tsv(glue / "QQP" / f"{part}.tsv", [head, *pairs, (99, "half a line")])
+    _tsv(glue / "QQP" / "test.tsv", [("id", "question1", "question2"), *((row[0], *row[3:5]) for row in pairs[:6])])
+    middle = ("promptID", "pairID", "genre", "sentence1", "sentence2", "label1", "gold_label")
+    names = ("neutral", "contradiction", "entailment")
+    rows = [(i, i, f"{i}n", "fiction", text, f"so {text}", "-", names[i % 3]) for i, text in enumerate(TEXTS)]
+    for part in ("train", "dev_matched", "dev_mismatched"):
+        _tsv(glue / "MNLI" / f"{part}.tsv", [("index", *middle), *rows])
+    for part in ("test_matched", "test_mismatched"):
+        _tsv(glue / "MNLI" / f"{part}.tsv", [("index", *middle[:5]), *(row[:6] for row in rows[:6])])
+    asked = [(i, text, f"so {text}") for i, text in enumerate(TEXTS[:6])]
+    _tsv(glue / "diagnostic" / "diagnostic.tsv", [("index", "sentence1", "sentence2"), *asked])
+    head = ("index", "#1 ID", "#2 ID", "#1 String", "#2 String")
+    _tsv(glue / "MRPC" / "test.tsv", [head, *((i, i, i, one, other) for i, one, other in asked)])
+
+
 def write_questions(folder: Path) -> None:
     """Five articles of SQuAD; TyDiQA, whose ids repeat and whose contexts occur several times."""
 

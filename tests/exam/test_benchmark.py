@@ -221,8 +221,7 @@ def test_a_stopped_run_goes_on(number: signal.Signals, public: Path, model: Path
     out = tmp_path / "out"
     first = out / "results" / "wnut17" / "model-1.json"
     process = start(command(model, public, out))
-    wait_for(first.exists, process)
-    time.sleep(0.05)
+    wait_for(lambda: first.exists() and any((out / "work").glob(".model.*.partial/training/*")), process)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), said

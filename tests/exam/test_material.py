@@ -15,7 +15,7 @@ from litebert.errors import ConfigError, InputError
 from litebert.exam.material import Caps, Material, deal, draw, leaked, prepare_material, read_material
 from litebert.exam.sets import ALL, SETS, benchmarks, lacking, sets_of
 from litebert.tasks.table import TASKS
-from tests.exam.public import TEXTS
+from tests.exam.public import TEXTS, complete_glue
 
 HERE = [name for name in SETS if name not in ("qnli", "mnli", "qqp", "squad2")]
 """Sets of the made-up folder."""
@@ -111,6 +111,24 @@ def test_choices_and_questions(public: Path, tmp_path: Path) -> None:
     assert tydi.notes == ("27 ids repeat, so that questions are numbered",)
     ids = [row["id"] for part in ("train", "dev", "test") for row in rows_of(tydi, part)]
     assert len(set(ids)) == len(ids) == 28
+
+
+def test_a_complete_folder_of_glue(public: Path, tmp_path: Path) -> None:
+    shutil.copytree(public / "glue", tmp_path / "data" / "glue")
+    complete_glue(tmp_path / "data" / "glue")
+    found = {one.name: made(one.name, tmp_path / "data", tmp_path / "out") for one in sets_of("glue")}
+    server = [name for material in found.values() for name in material.server]
+    assert sorted(server) == sorted("CoLA SST-2 MRPC STS-B MNLI-m MNLI-mm QNLI RTE WNLI AX QQP".split())  # noqa: SIM905
+    for material in found.values():
+        for name in material.server:
+            rows = rows_of(material, f"server-{name}")
+            assert [row["id"] for row in rows] == [str(i) for i in range(6)]
+            assert all(row["text"] for row in rows)
+    assert found["mnli"].others == ("mismatched",)
+    assert rows_of(found["qnli"], "test")[1]["label"] == "not_entailment"
+    assert rows_of(found["qqp"], "test")[1] == {"text": TEXTS[1], "text_pair": f"so {TEXTS[1]}", "label": "duplicate"}
+    assert found["qqp"].rows["test"] == len(TEXTS)
+    assert "1 lines of dev.tsv with too few fields are left out" in found["qqp"].notes
 
 
 def test_other_languages_are_judged_on_the_same_premises(public: Path, tmp_path: Path) -> None:
