@@ -551,6 +551,51 @@ def evaluate(
 
 
 @app.command
+def benchmark(
+    name: str,
+    /,
+    *,
+    model: str,
+    out: Path,
+    data: Path | None = None,
+    config: Path | None = None,
+    seeds: int | None = None,
+    twin: Annotated[bool, Parameter(negative=())] = False,
+    assignments: Set = None,
+) -> Answer:
+    """Fine-tune and judge a model on public data sets, and put it into a table beside other systems.
+
+    The same command goes on where it stopped. Writes results.md, results.json and results.html.
+
+    Parameters
+    ----------
+    name
+        glue, squad, xnli, choice, ner, sentiment, intent, or all.
+    model
+        Folder or name of the model to start from.
+    out
+        Folder of rows, results and the table; that of another benchmark of the same model may be named again.
+    data
+        Folder of public data sets; $LITEBERT_DATA and the user's cache where not given.
+    config
+        TOML file of settings, such as recipes/benchmark.toml.
+    seeds
+        Fine-tune that many times on every set.
+    twin
+        Fine-tune a random twin of the model too, once on every set, to see what pre-training is worth.
+    """
+    from litebert.data.catalog import find_model
+    from litebert.exam.benchmark import benchmark as run
+    from litebert.exam.sets import sets_of
+    from litebert.exam.settings import BenchmarkSettings
+
+    flags = {"seeds": seeds, "twin": [one.name for one in sets_of(name)] if twin else None}
+    settings = _settings(BenchmarkSettings, config, flags, assignments)
+    table = run(name, model=find_model(model), out=out, data=data, settings=settings)
+    return Answer(data=table.to_dict(), text=table.show)
+
+
+@app.command
 def convert(source: Path, out: Path, /, *, precision: str = "fp32") -> Answer:
     """Turn another program's ALBERT into a litebert folder.
 

@@ -23,7 +23,7 @@ class Given(NamedTuple):
 
 
 def read_squad(source: str | Path) -> list[Row] | None:
-    """Return the questions of a file, with `id`, `question`, `context` and, where it has them, `answers`.
+    """Return the questions of a file, with `id`, `question`, `context` and, where it has them, `title` and `answers`.
 
     None: the file is JSON lines, not SQuAD's JSON. Raises InputError where it is damaged, not JSON, or lacks a field.
     """
@@ -53,6 +53,8 @@ def _questions(data: Any) -> Iterator[Row]:
             context = paragraph["context"]
             for qa in paragraph["qas"]:
                 row: Row = {"id": qa["id"], "question": qa["question"], "context": context}
+                if "title" in article:
+                    row["title"] = article["title"]
                 if "answers" in qa:
                     row["answers"] = [] if qa.get("is_impossible") else qa["answers"]
                 yield row

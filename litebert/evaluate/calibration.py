@@ -4,6 +4,7 @@ A decision is a choice among classes: the label of a text, the tag of a word, ye
 several choices. Dimensions: D decisions, C classes (logits of minus infinity: a row has fewer), R rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -54,8 +55,26 @@ def expected_calibration_error(confidences: Doubles, correct: Bools, bins: int =
 
     Of the answer alone (top label), not of all classes. Naeini et al. 2015, Guo et al. 2017.
     """
-    found = reliability_bins(confidences, correct, bins)
-    return sum(one.rows * abs(one.accuracy - one.confidence) for one in found) / max(len(confidences), 1)
+    return error_of_bins(reliability_bins(confidences, correct, bins))
+
+
+def error_of_bins(bins: Sequence[Bin]) -> float:
+    """The expected calibration error of decisions that lie in bins already; 0 where there are none."""
+    return sum(one.rows * abs(one.accuracy - one.confidence) for one in bins) / max(sum(one.rows for one in bins), 1)
+
+
+def pooled_bins(parts: Sequence[Sequence[Bin]]) -> list[Bin]:
+    """Put the bins of several evaluations together, which are divided alike."""
+    result = []
+    for low, high in sorted({(one.low, one.high) for part in parts for one in part}):
+        same = [one for part in parts for one in part if one.low == low]
+        rows = sum(one.rows for one in same)
+        sure, right = (
+            sum(one.rows * value for one, value in zip(same, values, strict=True)) / rows
+            for values in ([one.confidence for one in same], [one.accuracy for one in same])
+        )
+        result.append(Bin(low, high, rows, sure, right))
+    return result
 
 
 class Decisions(NamedTuple):

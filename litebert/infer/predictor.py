@@ -259,9 +259,14 @@ def task_to_judge(predictor: Predictor, model: str | Path) -> AnyTask:
 
 
 class Judged(NamedTuple):
-    """What a model made of labelled rows."""
+    """What a task model says of labelled rows, and what that is worth."""
 
+    rows: Labelled[Any, Any]
+    encoded: Encoded
+    outputs: Floats
+    """Of the task's head."""
     metrics: dict[str, Any]
+    """With `rows`, their number, and the tables of the task."""
     decisions: Decisions | None
     """None where answers are no classes."""
 
@@ -278,4 +283,5 @@ def judged(predictor: Predictor, task: AnyTask, rows: Labelled[Any, Any], label:
     decisions = task.decisions(encoded, gold, outputs) if task.decides else None
     if decisions is not None:
         metrics["ece"] = decisions.calibration_error
-    return Judged(metrics | {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels), decisions)
+    tables = {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels)
+    return Judged(rows, encoded, outputs, metrics | tables, decisions)

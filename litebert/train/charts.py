@@ -29,6 +29,8 @@ class Series:
     """Steps and values, by rising steps; values that are not finite are left out."""
     smooth: bool = False
     """Draw the values themselves faintly and a moving mean over them."""
+    said: str | None = None
+    """What the legend says beside the name; None: the last value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class Chart:
     """Steps at which something happened, as upright lines."""
     log: bool = False
     """Logarithmic scale; values of 0 and less are left out."""
+    along: str = "step"
+    """What the numbers below the picture count."""
     width: float = 480.0
     """Of the picture, in its own units; the page stretches it."""
 
@@ -68,13 +72,13 @@ def figure(chart: Chart) -> str:
         body.append(_path(scale, thin(shown), line.style))
         if len(points) <= 40:
             body += [_dot(scale, point, line.style) for point in points]
-        keys.append((line.style, line.name, chart.format(shown[-1][1])))
+        keys.append((line.style, line.name, chart.format(shown[-1][1]) if line.said is None else line.said))
         read.append({"name": line.name, "points": [[step, chart.format(value)] for step, value in thin(shown)]})
     keys += [("level", name, chart.format(height)) for name, height in chart.levels]
     legend = "".join(
         f'<span class="key {escape(style)}">{escape(name)} <b>{escape(value)}</b></span>' for style, name, value in keys
     )
-    data = escape(json.dumps({"first": scale.first, "last": scale.last, "series": read}))
+    data = escape(json.dumps({"first": scale.first, "last": scale.last, "along": chart.along, "series": read}))
     return (
         f'<figure data-chart="{data}"><figcaption><h3>{escape(chart.title)}</h3><div class="keys">{legend}</div>'
         f'</figcaption><svg viewBox="0 0 {chart.width:g} {HEIGHT:g}" role="img" aria-label="{escape(chart.title)}">'
@@ -119,11 +123,6 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """Write a share in per cent."""
-    return f"{100 * value:.{digits}f} %"
 
 
 def short(value: float) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from litebert.train.charts import Chart, Point, Series, percent, short
+from litebert.train.charts import Chart, Point, Series, short
+from litebert.train.page import percent
 from litebert.train.record import Line, RunRecord, but_the_first, is_number
 
 

@@ -4,22 +4,19 @@ Everything is read from the run folder, and from its data folders where they are
 was stopped or crashed has a report too: what is not there is left out or said to be missing.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from litebert import __version__, config
+from litebert import config
 from litebert.errors import OutputError
 from litebert.files import write_text
-from litebert.train import charts
-from litebert.train.charts import figure, percent, short
+from litebert.train.charts import figure, short
 from litebert.train.curves import curves
 from litebert.train.distill import DistillSettings
+from litebert.train.page import date, duration, page, percent, plain, table, tile
 from litebert.train.pretrain import PretrainSettings
 from litebert.train.record import Line, RunRecord, Throughput, is_number, read_run, throughput
 
@@ -89,28 +86,25 @@ def write_report(run: Path, out: Path | None = None) -> Report:
 
 def render(record: RunRecord, report: Report, speed: Throughput | None) -> str:
     """Return the page."""
-    template = Template(files("litebert.train").joinpath("report.html").read_text(encoding="utf-8"))
     taught = record.teacher is not None
     default = config.flatten(asdict(DistillSettings() if taught else PretrainSettings()))
-    return template.substitute(
-        title=escape(f"{record.folder.resolve().name}: report of {'distillation' if taught else 'pre-training'}"),
-        name=escape(record.folder.resolve().name),
-        badge=_badge(record, report),
-        subtitle=_subtitle(record),
-        tiles=_tiles(record, report),
-        charts=_charts(record),
-        incidents=_incidents(record, report),
-        throughput=_throughput(record, report, speed),
-        environment=_environment(record),
-        data=_data(record, report),
-        settings_note="Values that differ from the defaults stand out.",
-        settings=_settings(record.settings, default),
-        footer=f"litebert {escape(__version__)} wrote this page on {_date(time.time())}.",
-        left=charts.LEFT,
-        right=charts.RIGHT,
-        top=charts.TOP,
-        bottom=charts.BOTTOM,
-    )
+    name = record.folder.resolve().name
+    body = f"""<header><h1>{escape(name)}</h1>{_badge(record, report)}</header>
+<p class="soft">{_subtitle(record)}</p>
+<div class="tiles">{_tiles(record, report)}</div>
+{_charts(record)}
+<h2>Incidents</h2>
+{_incidents(record, report)}
+<div class="pair">
+<section><h2>Throughput</h2><div class="card">{_throughput(record, report, speed)}</div></section>
+<section><h2>Environment</h2><div class="card">{_environment(record)}</div></section>
+</div>
+<h2>Data</h2>
+{_data(record, report)}
+<h2>Settings</h2>
+<p class="soft">Values that differ from the defaults stand out.</p>
+<div class="columns">{_settings(record.settings, default)}</div>"""
+    return page(f"{name}: report of {'distillation' if taught else 'pre-training'}", body)
 
 
 def _badge(record: RunRecord, report: Report) -> str:
@@ -131,14 +125,14 @@ def _subtitle(record: RunRecord) -> str:
     parts.append(f"length {settings.get('data.pairs.length', '?')}, batch {settings.get('data.batch_size', '?')}")
     parts.append(f"{settings.get('optimizer.name', '?')}, seed {settings.get('seed', '?')}")
     if record.written is not None:
-        parts.append(f"last metrics {_date(record.written)}")
+        parts.append(f"last metrics {date(record.written)}")
     return " · ".join(escape(part) for part in parts)
 
 
 def _tiles(record: RunRecord, report: Report) -> str:
     tiles = [("steps", f"{report.step:,}", f"of {report.steps:,}" if report.steps else "")]
     tiles.append(("tokens read", short(report.tokens), _epochs(record, report)))
-    tiles.append(("time in steps", _duration(report.seconds), ""))
+    tiles.append(("time in steps", duration(report.seconds), ""))
     held = report.held_out
     if "mlm_loss" in held:
         below = f"{report.unigram_entropy - held['mlm_loss']:.2f} below unigrams" if report.unigram_entropy else ""
@@ -156,20 +150,15 @@ def _tiles(record: RunRecord, report: Report) -> str:
         waits = f"waits {percent(report.data_share or 0.0)} for data"
         tiles.append(("tokens/s, median", short(report.tokens_per_second), waits))
     count = len(record.incidents)
-    shown = [_tile(*tile) for tile in tiles]
-    return "".join([*shown, _tile("incidents", str(count), "" if count else "nothing to tell", bad=count > 0)])
-
-
-def _tile(name: str, value: str, note: str, *, bad: bool = False) -> str:
-    style = "card tile bad" if bad else "card tile"
-    return f'<div class="{style}"><span>{escape(name)}</span><b>{escape(value)}</b><span>{escape(note)}</span></div>'
+    shown = [tile(*one) for one in tiles]
+    return "".join([*shown, tile("incidents", str(count), "" if count else "nothing to tell", bad=count > 0)])
 
 
 def _charts(record: RunRecord) -> str:
     figures = "".join(figure(chart) for chart in curves(record))
     if not figures:
         return '<p class="soft">No metrics have been written yet.</p>'
-    return f'<h2>Curves</h2><div class="charts">{figures}</div>'
+    return f'<h2>Curves</h2><div class="charts lead">{figures}</div>'
 
 
 def _incidents(record: RunRecord, report: Report) -> str:
@@ -187,14 +176,14 @@ def _incidents(record: RunRecord, report: Report) -> str:
         for kind, count in report.incidents.items()
     )
     cells = [
-        (_plain(line["step"]), str(line.get("what", "?")), str(line.get("detail", ""))) for line in record.incidents
+        (plain(line["step"]), str(line.get("what", "?")), str(line.get("detail", ""))) for line in record.incidents
     ]
     rows = "".join(
         f'<tr><td>{escape(step)}</td><td class="what">{escape(what)}</td><td>{escape(detail)}</td></tr>'
         for step, what, detail in cells
     )
-    table = f"<table><thead><tr><th>step</th><th>what</th><th>detail</th></tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="card"><p>{summary}</p><div class="scroll">{table}</div>{text}</div>'
+    listed = f"<table><thead><tr><th>step</th><th>what</th><th>detail</th></tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="card"><p>{summary}</p><div class="scroll">{listed}</div>{text}</div>'
 
 
 def _throughput(record: RunRecord, report: Report, speed: Throughput | None) -> str:
@@ -211,35 +200,35 @@ def _throughput(record: RunRecord, report: Report, speed: Throughput | None) -> 
         rows["first step, with compilation"] = f"{first['seconds']:.3g} s"
     if report.seconds:
         rows["tokens a second, over all"] = f"{report.tokens / report.seconds:,.0f}"
-    return _table(rows) + f'<p class="soft">Of {len(record.train):,} logged steps; the first is left out.</p>'
+    return table(rows) + f'<p class="soft">Of {len(record.train):,} logged steps; the first is left out.</p>'
 
 
 def _environment(record: RunRecord) -> str:
     names = {"torch": "torch", "threads": "threads", "cpu": "processor capability", "litebert": "litebert"}
-    rows = {names.get(name, name): _plain(value) for name, value in record.environment.items()}
-    rows["precision"] = _plain(record.settings.get("loop.precision", "?"))
-    rows["compiled"] = _plain(record.settings.get("loop.compile", "?"))
-    rows["device"] = _plain(record.settings.get("loop.device", "?"))
+    rows = {names.get(name, name): plain(value) for name, value in record.environment.items()}
+    rows["precision"] = plain(record.settings.get("loop.precision", "?"))
+    rows["compiled"] = plain(record.settings.get("loop.compile", "?"))
+    rows["device"] = plain(record.settings.get("loop.device", "?"))
     note = "" if record.environment else '<p class="soft">No checkpoint has been written that would say more.</p>'
-    return _table(rows) + note
+    return table(rows) + note
 
 
 def _data(record: RunRecord, report: Report) -> str:
     cards: list[str] = []
     for name, index in record.data.items():
-        rows = {"weight": _plain(record.settings.get(f"folders.{name}", "?"))}
+        rows = {"weight": plain(record.settings.get(f"folders.{name}", "?"))}
         if index:
             splits, tokenizer = index.get("splits", {}), index.get("tokenizer", {})
             for split, label in (("train", "training"), ("held_out", "held-out")):
                 counts = splits.get(split, {})
-                rows[f"{label} documents"] = _plain(counts.get("documents", "?"))
-                rows[f"{label} tokens"] = _plain(counts.get("tokens", "?"))
-            rows["unigram entropy"] = f"{_plain(splits.get('train', {}).get('unigram_entropy', '?'))} nats"
-            rows["vocabulary"] = f"{_plain(tokenizer.get('vocab_size', '?'))} pieces"
+                rows[f"{label} documents"] = plain(counts.get("documents", "?"))
+                rows[f"{label} tokens"] = plain(counts.get("tokens", "?"))
+            rows["unigram entropy"] = f"{plain(splits.get('train', {}).get('unigram_entropy', '?'))} nats"
+            rows["vocabulary"] = f"{plain(tokenizer.get('vocab_size', '?'))} pieces"
             rows["tokenizer"] = str(tokenizer.get("fingerprint", "?"))[:16]
             rows["sources"] = ", ".join(map(str, index.get("sources", {}))) or "?"
         note = "" if index else '<p class="soft">This folder is no longer there, so that nothing more is known.</p>'
-        cards.append(f'<div class="card"><h3>{escape(name)}</h3>{_table(rows)}{note}</div>')
+        cards.append(f'<div class="card"><h3>{escape(name)}</h3>{table(rows)}{note}</div>')
     return f'<div class="pair">{"".join(cards)}</div>' if cards else '<p class="soft">No data folders are named.</p>'
 
 
@@ -250,20 +239,15 @@ def _settings(settings: Mapping[str, Any], default: Mapping[str, Any]) -> str:
         if section == "folders" or name.startswith("folders."):
             continue
         changed = name not in default or default[name] != value
-        was = f' <span class="was">default {escape(_plain(default[name]))}</span>' if name in default else ""
+        was = f' <span class="was">default {escape(plain(default[name]))}</span>' if name in default else ""
         sections.setdefault(section, []).append(
             f"<tr{' class=changed' if changed else ''}><th>{escape(key)}</th>"
-            f"<td>{escape(_plain(value))}{was if changed else ''}</td></tr>"
+            f"<td>{escape(plain(value))}{was if changed else ''}</td></tr>"
         )
     return "".join(
         f'<div class="card"><h3>{escape(section or "run")}</h3><table class="settings">{"".join(rows)}</table></div>'
         for section, rows in sections.items()
     )
-
-
-def _table(rows: Mapping[str, str]) -> str:
-    body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
-    return f"<table>{body}</table>"
 
 
 def _figures(line: Line) -> dict[str, float]:
@@ -282,23 +266,3 @@ def _epochs(record: RunRecord, report: Report) -> str:
 
 def _number(value: object) -> int | None:
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "none" if value is None else str(value)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

@@ -6,12 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litebert.evaluate.calibration import (
+    Bin,
     Decisions,
     calibrate,
+    error_of_bins,
     expected_calibration_error,
     fit_temperature,
+    pooled_bins,
     reliability_bins,
 )
+
+ANSWERS = st.lists(st.tuples(st.floats(0, 1), st.booleans()))
 
 
 def drawn(rows: int, classes: int, temperature: float, seed: int = 0) -> Decisions:
@@ -37,6 +42,18 @@ def test_bins_by_hand() -> None:
     assert bins[0].confidence == pytest.approx(0.55 / 3)
     expected = (3 * abs(1 / 3 - 0.55 / 3) + 0.5 + 0.49 + 1) / 6
     assert expected_calibration_error(confidences, correct, bins=4) == pytest.approx(expected)
+
+
+@given(ANSWERS, st.integers(0, 40))
+def test_bins_of_parts_are_those_of_the_whole(rows: list[tuple[float, bool]], cut: int) -> None:
+    def bins(some: list[tuple[float, bool]]) -> list[Bin]:
+        return reliability_bins(
+            np.array([sure for sure, _ in some]), np.array([right for _, right in some], dtype=bool)
+        )
+
+    whole, together = bins(rows), pooled_bins([bins(rows[:cut]), bins(rows[cut:])])
+    assert [one[:3] for one in together] == [one[:3] for one in whole]
+    assert error_of_bins(together) == pytest.approx(error_of_bins(whole), abs=1e-9)
 
 
 def test_empty_bins_are_left_out_and_borders_have_a_place() -> None:

@@ -18,7 +18,7 @@ from litebert.model.packed import Packed
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.objective import PretrainObjective
 from litebert.train.parallel import World
-from litebert.train.teaching import Student, TeachingObjective, TeachingSettings
+from litebert.train.teaching import Lesson, Student, TeachingObjective, TeachingSettings
 from tests.models import OWN_BLOCK, config_of, random_model
 
 SETTINGS = DataSettings(batch_size=8, pairs=PairSettings(length=32))
@@ -88,9 +88,10 @@ def test_held_out_text_takes_no_more_room_than_a_part_of_a_step(
             )
         sums = objective._sums
 
-        def watched(packed: Packed, *rest: Tensor, sums: Any = sums, parts: int = parts) -> Tensor:
+        def watched(read: Packed | Lesson, *rest: Tensor, sums: Any = sums, parts: int = parts) -> Tensor:
+            packed = read.mine if isinstance(read, Lesson) else read
             sizes.setdefault(parts, set()).add(len(packed.input_ids))
-            return sums(packed, *rest)  # type: ignore[no-any-return]
+            return sums(read, *rest)  # type: ignore[no-any-return]
 
         monkeypatch.setattr(objective, "_sums", watched)
         source = WindowSource({prepared: 1.0}, special, settings, 0, "held_out")

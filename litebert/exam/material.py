@@ -1,0 +1,213 @@
+"""From the files of a set to the rows of an examination: train, dev and test as JSON lines, whole or not at all.
+
+    files -> rows of each part -> a test and dev rows where the set has none, by group -> caps -> OUT/data/SET/*.jsonl
+
+The very files that are learnt from and judged are written, so that `litebert finetune` can be run on them too.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litebert.data.rows import Row, write_rows
+from litebert.errors import InputError
+from litebert.exam.sets import HELD_OUT, ExamSet
+from litebert.files import new_folder
+
+DEV_SHARE = 0.1
+"""Share of the training rows that the best epoch is chosen on where a set has no dev rows to spare."""
+
+DEALT, DRAWN = 5, 6
+"""Domains of random numbers, beside the number of the split: they never depend on the seed of a run."""
+
+INPUTS = ("text", "text_pair", "context", "question", "choices")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """Most rows of each part, fixed draws; None: all."""
+
+    train: int | None = None
+    dev: int | None = None
+    test: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """The rows of a set, as files."""
+
+    folder: Path
+    rows: dict[str, int]
+    """How many there are in train, dev and test."""
+    available: dict[str, int]
+    """How many there were before the caps."""
+    others: tuple[str, ...] = ()
+    """Names of further tests: files `test-NAME.jsonl`."""
+    server: tuple[str, ...] = ()
+    """Names of GLUE's files whose questions are there: files `server-NAME.jsonl`."""
+    notes: tuple[str, ...] = field(default=())
+
+    def file(self, part: str) -> Path:
+        """The file of a part: train, dev, test, test-NAME, server-NAME."""
+        return self.folder / f"{part}.jsonl"
+
+    def others_files(self) -> dict[str, Path]:
+        """The further tests by name."""
+        return {name: self.file(f"test-{name}") for name in self.others}
+
+
+def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Mapping[str, Any]) -> Material:
+    """Read a set from a data folder and write its rows to the folder `out`, with `set.json` beside them.
+
+    about: what `set.json` says besides. Raises InputError for damaged files.
+    """
+    base = data / one.folder
+    parts = {name: one.read([base / file for file in files]) for name, files in _read_alike(one).items()}
+    if one.read_test is not None:
+        parts["test"] = one.read_test([base / file for file in one.test])
+    rows: dict[str, list[Row]] = {name: part.rows for name, part in parts.items()}
+    for name, found in rows.items():
+        if not found:
+            raise InputError(f"{base}: the {name} rows of {one.title} are none; bring its files anew")
+    # The held-out places of the whole file, which other languages share.
+    places: Sequence[int] | None = None
+    if "test" not in rows:
+        kept, places = deal(rows["train"], one.group, HELD_OUT, 0)
+        rows["train"], rows["test"] = [rows["train"][i] for i in kept], [rows["train"][i] for i in places]
+    if "dev" not in rows:
+        kept, chosen = deal(rows["train"], one.group, DEV_SHARE, 1)
+        rows["train"], rows["dev"] = [rows["train"][i] for i in kept], [rows["train"][i] for i in chosen]
+    available = {name: len(rows[name]) for name in ("train", "dev", "test")}
+    drawn = {name: draw(len(rows[name]), most) for name, most in _caps(one, caps).items()}
+    others = _others(one, base, places, drawn["test"])
+    rows = {name: [rows[name][i] for i in index] for name, index in drawn.items()}
+    notes = [note for part in parts.values() for note in part.notes]
+    if shared := leaked(rows["test"], [*rows["train"], *rows["dev"]]):
+        notes.append(f"{shared:,} of {len(rows['test']):,} test rows are rows of train or dev too, as distributed")
+    server = _server(one, base)
+    with new_folder(out) as folder:
+        more = {f"test-{name}": found for name, found in others.items()}
+        for name, found in (rows | more | {f"server-{name}": found for name, found in server.items()}).items():
+            write_rows(map(_clean, found), folder / f"{name}.jsonl")
+        material = Material(
+            folder=out,
+            rows={name: len(rows[name]) for name in ("train", "dev", "test")},
+            available=available,
+            others=tuple(others),
+            server=tuple(server),
+            notes=tuple(dict.fromkeys(notes)),
+        )
+        values = {name: getattr(material, name) for name in ("rows", "available", "others", "server", "notes")}
+        (folder / "set.json").write_text(json.dumps(dict(about) | values, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return material
+
+
+def read_material(folder: Path) -> tuple[Material, dict[str, Any]]:
+    """Return what `prepare_material` wrote, and all that `set.json` says."""
+    try:
+        values = json.loads((folder / "set.json").read_text(encoding="utf-8"))
+        material = Material(
+            folder=folder,
+            rows=values["rows"],
+            available=values["available"],
+            others=tuple(values["others"]),
+            server=tuple(values["server"]),
+            notes=tuple(values["notes"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'set.json'} is damaged ({error!r}); remove {folder}, it is made again") from None
+    return material, values
+
+
+def deal(rows: Sequence[Row], group: str | None, share: float, number: int) -> tuple[list[int], list[int]]:
+    """Divide rows into those that stay and about a `share` that are held out; both in their order.
+
+    group: a field that no two rows of different sides have in common, compared without regard to case and space.
+    number: of the split, its randomness; the same for the same rows.
+    """
+    if group and any(group not in row for row in rows):
+        raise InputError(f"some rows have no {group!r}, by which they are to be divided; bring the whole files")
+    keys = [_key(row[group]) if group else str(i) for i, row in enumerate(rows)]
+    members: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        members.setdefault(key, []).append(i)
+    if len(members) < 2:
+        raise InputError(f"{len(rows)} rows cannot be divided by {group or 'row'}; bring the whole files")
+    names = list(members)
+    wanted = max(1, round(share * len(rows)))
+    held: list[int] = []
+    for place in np.random.default_rng([DEALT, number]).permutation(len(names)).tolist():
+        group_rows = members[names[place]]
+        if len(held) >= wanted:
+            break
+        # A large group that would overshoot by more than it lacks is passed over for the next.
+        if not held or len(held) + len(group_rows) - wanted <= wanted - len(held):
+            held += group_rows
+    outside = set(held)
+    stay = [i for i in range(len(rows)) if i not in outside]
+    if not stay:
+        raise InputError(f"{len(rows)} rows cannot be divided by {group}; bring the whole files")
+    return stay, sorted(held)
+
+
+def draw(count: int, most: int | None) -> list[int]:
+    """At most `most` of `count` rows, always the same, in their order."""
+    if most is None or most >= count:
+        return list(range(count))
+    return sorted(np.random.default_rng([DRAWN, count]).permutation(count)[:most].tolist())
+
+
+def leaked(test: Iterable[Row], train: Iterable[Row]) -> int:
+    """How many test rows have the same inputs as a training row."""
+    seen = {_inputs(row) for row in train}
+    return sum(_inputs(row) in seen for row in test)
+
+
+def _inputs(row: Row) -> str:
+    return json.dumps([row.get(name) for name in INPUTS], ensure_ascii=False)
+
+
+def _key(value: object) -> str:
+    return " ".join(str(value).lower().split())
+
+
+def _clean(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "title"}
+
+
+def _read_alike(one: ExamSet) -> dict[str, tuple[str, ...]]:
+    return {name: files for name, files in one.part_files().items() if name != "test" or one.read_test is None}
+
+
+def _caps(one: ExamSet, caps: Caps) -> dict[str, int | None]:
+    return {"train": caps.train, "dev": caps.dev, "test": caps.test or one.test_rows}
+
+
+def _others(one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Sequence[int]) -> dict[str, list[Row]]:
+    """The further tests that are there."""
+    found: dict[str, list[Row]] = {}
+    for name, files in one.others.items():
+        if not all((base / file).is_file() for file in files):
+            continue
+        rows = one.read([base / file for file in files]).rows
+        if one.aligned:
+            assert places is not None
+            if len(rows) <= max(places):
+                raise InputError(f"{base / files[0]} has {len(rows):,} rows, fewer than its English; bring it anew")
+            rows = [rows[places[i]] for i in drawn]
+        found[name] = rows
+    return found
+
+
+def _server(one: ExamSet, base: Path) -> dict[str, list[Row]]:
+    """The rows that GLUE's server asks for, of the files that are there."""
+    found: dict[str, list[Row]] = {}
+    for name, candidates in one.server.items():
+        path = next((base / file for file in candidates if (base / file).is_file()), None)
+        if path is not None and one.read_unlabelled is not None:
+            found[name] = one.read_unlabelled([path]).rows
+    return found

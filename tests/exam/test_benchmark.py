@@ -1,0 +1,357 @@
+"""From a benchmark's name to its table: what is sat, what is kept, what is refused, and what the table says."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litebert import config
+from litebert.cli import main
+from litebert.errors import ConfigError
+from litebert.exam.benchmark import benchmark, sittings
+from litebert.exam.sets import ALL, SETS, sets_of
+from litebert.exam.settings import BenchmarkSettings
+from litebert.exam.table import Table, mark, published
+from litebert.infer.predictor import evaluate_model
+from litebert.train.finetune import FinetuneSettings, finetune
+from tests.train.test_report import Page
+
+FAST: dict[str, Any] = {"epochs": 2.0, "batch_size": 8, "learning_rate": 4e-3, "precision": "fp32"}
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def settings(*only: str, **changes: Any) -> BenchmarkSettings:
+    return BenchmarkSettings(**{"seeds": 1, "only": only, "finetune": FAST} | changes)
+
+
+def results(out: Path) -> dict[str, dict[str, Any]]:
+    """The results by set and file, without what they took."""
+    found = {}
+    for file in sorted((out / "results").glob("*/*.json")):
+        value = json.loads(file.read_text())
+        assert value.pop("seconds") >= 0
+        found[f"{file.parent.name}/{file.stem}"] = value
+    return found
+
+
+@pytest.fixture(scope="module")
+def everything(public: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Table:
+    """All sets of the made-up folder, once."""
+    out = tmp_path_factory.mktemp("everything") / "out"
+    sets = {"sst2": {"train_rows": 20, "test_rows": 30}}
+    wanted = settings(twin=("sst2", "stsb"), sets=sets)
+    table = benchmark(ALL, model=model, out=out, data=public, settings=wanted)
+    assert len(table.lines[0].results["model"]) == 1
+    again = replace(wanted, seeds=2, only=("sst2", "xnli"))  # a second seed is put beside the first
+    return benchmark(ALL, model=model, out=out, data=public, settings=again)
+
+
+def test_every_set_is_sat(everything: Table) -> None:
+    lines = {line.one.name: line for line in everything.lines}
+    assert set(lines) == set(SETS) - {"qnli", "mnli", "qqp", "squad2"}
+    for name, line in lines.items():
+        systems = {"model", SETS[name].baseline} - {"none"} | ({"twin"} if name in ("sst2", "stsb") else set())
+        assert set(line.results) == systems
+        assert [result["seed"] for result in line.results["model"]] == ([1, 2] if name in ("sst2", "xnli") else [1])
+        for system in systems:
+            for metric in SETS[name].metrics:
+                assert all(-100 <= score <= 100 for score in line.scores(system, metric))
+        assert line.results["model"][0]["curve"][-1]["step"] > 0
+    assert lines["sst2"].material.rows == {"train": 20, "dev": 32, "test": 30}
+    assert lines["xnli"].others().keys() == {"de", "zh"}
+    assert not (everything.out / "work").exists()
+
+
+def test_marks_are_those_of_finetune_and_evaluate(everything: Table, model: Path, tmp_path: Path) -> None:
+    for name in ("sst2", "tydiqa", "wnut17"):
+        line = next(line for line in everything.lines if line.one.name == name)
+        metric = line.one.select or line.one.metrics[0]
+        files = {part: line.material.file(part) for part in ("train", "dev", "test")}
+        wanted = FinetuneSettings(**FAST, seed=1, metric=metric)
+        finetune(
+            line.one.task, model=model, train=files["train"], dev=files["dev"], out=tmp_path / name, settings=wanted
+        )
+        metrics = evaluate_model(tmp_path / name, files["test"])
+        for key in line.one.metrics:
+            assert line.results["model"][0]["metrics"][key] == pytest.approx(metrics[key], abs=1e-6)
+        if name == "sst2":
+            first = line.results["model"][0]
+            assert first["confusion"] == metrics["confusion"]
+            assert sum(rows for _, _, rows, _, _ in first["reliability"]) == metrics["rows"] == 30
+            right = sum(rows * accuracy for _, _, rows, _, accuracy in first["reliability"])
+            assert right / 30 == pytest.approx(metrics["accuracy"], abs=1e-5)
+            assert sum(rows for row in line.confusion().values() for rows in row.values()) == 60
+
+
+def test_baselines(everything: Table) -> None:
+    lines = {line.one.name: line for line in everything.lines}
+    assert lines["sst2"].scores("tfidf", "accuracy")[0] > 60, "most of its test rows are training rows"
+    assert lines["sst2"].scores("majority", "accuracy") == []
+    assert lines["rte"].scores("majority", "accuracy") == [50.0]
+    assert lines["dream"].scores("majority", "accuracy") == [100.0]
+    assert -100 < lines["stsb"].scores("tfidf", "pearson")[0] < 100
+    assert lines["squad1"].baseline is None
+
+
+def test_files_for_the_server(everything: Table, public: Path) -> None:
+    folder = everything.out / "server" / "seed-1"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "CoLA.tsv",
+        "RTE.tsv",
+        "SST-2.tsv",
+        "STS-B.tsv",
+        "WNLI.tsv",
+    ]
+    for name, answers in {"CoLA": "01", "SST-2": "01", "WNLI": "01", "RTE": ("entailment", "not_entailment")}.items():
+        rows = [line.split("\t") for line in (folder / f"{name}.tsv").read_text().splitlines()]
+        assert rows[0] == ["index", "prediction"]
+        assert [row[0] for row in rows[1:]] == [str(i) for i in range(6)]
+        assert {row[1] for row in rows[1:]} <= set(answers)
+    values = [float(line.split("\t")[1]) for line in (folder / "STS-B.tsv").read_text().splitlines()[1:]]
+    assert all(0 <= value <= 5 for value in values)
+    assert everything.server_notes()[0] == (
+        "server/seed-1: CoLA, RTE, SST-2, STS-B, WNLI; the server also wants MRPC, QNLI, MNLI-m, MNLI-mm, AX, QQP"
+    )
+
+
+def test_the_table_in_all_its_forms(everything: Table) -> None:
+    out = everything.out
+    text = (out / "results.md").read_text(encoding="utf-8")
+    sst2 = next(line for line in everything.lines if line.one.name == "sst2")
+    assert f"| SST-2 | accuracy | {mark(sst2.scores('model', 'accuracy'))} |" in text
+    assert "| 20 of 32 | 32 | 30 of 32 | 2 |" in text
+    assert "| ALBERT base v2 | 12M | 92.9 |" in text
+    assert "QNLI is left out: there is no glue/QNLI/train.tsv." in text
+    assert "GLUE's dev is part of their train" in text
+    assert "no context on both sides" in text
+    values = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert values["sets"]["sst2"]["systems"]["model"]["accuracy"]["scores"] == pytest.approx(
+        sst2.scores("model", "accuracy"), abs=1e-4
+    )
+    assert values["published"]["DistilBERT"]["cola"] == [51.3]
+    assert values["lacks"].keys() == {"qnli", "mnli", "qqp", "squad2"}
+    html = (out / "results.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert [link for link in page.links if not link.startswith("#")] == []
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttp|import\(", html)
+    assert set(re.findall(r"https?://[^\"' )]+", html)) <= {"http://www.w3.org/2000/svg"}
+    for words in ("Beside published", "calibration error", "Answers for each right label", "Further tests", "Rules"):
+        assert words in page.text
+    assert len(page.charts) > 2 * len(everything.lines)
+    assert {chart["along"] for chart in page.charts} == {"step", "confidence"}
+
+
+def test_a_page_escapes_what_it_shows(everything: Table, tmp_path: Path) -> None:
+    from litebert.exam.page import render
+
+    about = everything.about | {"model": "/models/<script>alert(1)</script>"}
+    assert "<script>alert" not in render(replace(everything, about=about))
+
+
+def test_a_table_on_a_terminal(everything: Table, capsys: pytest.CaptureFixture[str]) -> None:
+    everything.show()
+    shown = capsys.readouterr().out
+    for words in ("SST-2", "Matthews", "results.html", "pretrained"):
+        assert words in shown
+
+
+def test_the_order_of_sittings() -> None:
+    sets = [*sets_of("squad"), *sets_of("glue")[:1]]
+    order = [str(one) for one in sittings(sets, BenchmarkSettings(seeds=2, twin=("sst2",)))]
+    assert order[0] == "SST-2, TF-IDF"
+    assert order[1:5] == [f"{one.title}, model, seed 1" for one in sets]
+    seeds = [int(text.rpartition(" ")[2]) for text in order[1:]]
+    assert seeds == sorted(seeds)
+    assert order.count("SST-2, twin, seed 1") == 1
+    assert not [text for text in order if "twin, seed 2" in text]
+
+
+def test_marks_as_people_read_them() -> None:
+    assert mark([50.0]) == "50.0"
+    assert mark([50.0, 52.0]) == "51.0 ± 1.4"
+    assert {name for other in published() for name in other.marks} <= SETS.keys()
+    assert all(len(marks) <= len(SETS[name].metrics) for other in published() for name, marks in other.marks.items())
+
+
+# --- going on -----------------------------------------------------------------------------------------------------
+
+
+def command(model: Path, public: Path, out: Path, *more: str) -> list[str]:
+    fast = [f"--set=finetune.{name}={json.dumps(value)}" for name, value in FAST.items()]
+    return [
+        "benchmark",
+        "ner",
+        "--model",
+        str(model),
+        "--data",
+        str(public),
+        "--out",
+        str(out),
+        "--seeds",
+        "3",
+        *fast,
+        *more,
+    ]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    program = [sys.executable, "-m", "litebert", *arguments]
+    return subprocess.Popen(program, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 60
+    while not there() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_run_goes_on(number: signal.Signals, public: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = out / "results" / "wnut17" / "model-1.json"
+    process = start(command(model, public, out))
+    wait_for(lambda: first.exists() and any((out / "work").glob(".model.*.partial/training/*")), process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), said
+    if number == signal.SIGTERM:
+        assert "the same command goes on from there" in said
+        assert not (out / "work").exists()
+    kept = first.stat().st_mtime_ns
+    assert len(results(out)) < 3, "it was stopped before its end"
+    wanted = settings("wnut17", seeds=3)
+    benchmark("ner", model=model, out=out, data=public, settings=wanted)
+    assert first.stat().st_mtime_ns == kept
+    benchmark("ner", model=model, out=tmp_path / "whole", data=public, settings=wanted)
+    assert results(out) == results(tmp_path / "whole")
+    assert len(results(out)) == 3
+    assert not list(out.rglob("*.partial"))
+
+
+def test_a_damaged_result_is_made_again(
+    public: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark("ner", model=model, out=tmp_path / "out", data=public, settings=settings())
+    before = results(tmp_path / "out")
+    file = tmp_path / "out" / "results" / "wnut17" / "model-1.json"
+    file.write_text(file.read_text()[:100])
+    capsys.readouterr()
+    benchmark("ner", model=model, out=tmp_path / "out", data=public, settings=settings())
+    assert "model-1.json is damaged" in capsys.readouterr().err
+    assert results(tmp_path / "out") == before
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stop.value.code == 2, said
+    assert said.startswith("litebert: ")
+    for word in words:
+        assert word in said
+
+
+def test_an_unknown_benchmark(public: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ([], ["--twin"]):
+        arguments = ["benchmark", "superglue", *command(model, public, tmp_path / "out")[2:], *more]
+        refused(
+            capsys, arguments, "'superglue' is unknown; use one of glue, squad, xnli, choice, ner, sentiment, intent"
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_any_set(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    refused(
+        capsys, command(model, tmp_path / "data", tmp_path / "out"), "has none of the sets of ner (wnut17)", "--data"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_damaged_file_leaves_nothing(
+    public: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(public / "arc", tmp_path / "data" / "arc")
+    shutil.copytree(public / "copa", tmp_path / "data" / "copa")
+    (tmp_path / "data" / "arc" / "arc_easy_train.csv").write_bytes(b"\xff\xfe\x00")
+    arguments = ["benchmark", "choice", *command(model, tmp_path / "data", tmp_path / "out")[2:]]
+    refused(capsys, arguments, "arc_easy_train.csv, line 1: not UTF-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_folder_of_another_model_or_recipe(
+    public: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    benchmark("ner", model=model, out=out, data=public, settings=settings(finetune=FAST | {"epochs": 1.0}))
+    before = results(out)
+    refused(capsys, command(model, public, out), "results of wnut17 with epochs = 1.0", "2.0 now")
+    refused(capsys, command(model, public, out, "--set=sets.wnut17.train_rows=5"), "wnut17 with")
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    (other / "litebert.json").write_text(json.dumps(json.loads((other / "litebert.json").read_text()) | {"task": "x"}))
+    refused(capsys, command(other, public, out), "holds the benchmark of another model")
+    assert results(out) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thing").write_text("precious")
+    refused(capsys, command(model, public, tmp_path / "mine"), "is not empty")
+    refused(capsys, command(tmp_path / "mine", public, tmp_path / "new"), "mine")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("seeds=0", "seeds = 0: expected 1 or more"),
+        ("only=[\"sst3\"]", "only: there is no set 'sst3'"),
+        ("sets.wnut17.epoch=3", "unknown setting 'sets.wnut17.epoch'; did you mean sets.wnut17.epochs?"),
+        ("sets.wnut17.train_rows=0", "sets.wnut17.train_rows = 0: expected a number of rows"),
+        ("sets.wnut17.seeds=3", "seeds is the benchmark's own to give on WNUT17"),
+        ("sets.wnut17=3", "sets.wnut17 = 3: expected a table"),
+        ("finetune.batch_size=0", "batch_size = 0: expected 1 or more"),
+        ("only=[\"sst2\"]", "`only` chooses no set of ner"),
+    ],
+)  # fmt: skip
+def test_recipes_that_cannot_be(
+    setting: str, words: str, public: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(capsys, command(model, public, tmp_path / "out", f"--set={setting}"), words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["benchmark.toml", "results.toml"])
+def test_the_shipped_recipes(name: str) -> None:
+    recipe = config.build(BenchmarkSettings, config.read_toml(RECIPES / name))
+    for one in SETS.values():
+        assert recipe.plan(one).finetune.seeds == 1
+    assert recipe.seeds == (5 if name == "benchmark.toml" else 3)
+    if name == "results.toml":
+        assert len(recipe.twin) == 6
+        assert set(recipe.only) == set(SETS) - {"qnli", "mnli", "qqp", "squad2"}
+
+
+def test_a_set_that_is_no_benchmark_of_ours() -> None:
+    with pytest.raises(ConfigError, match="twin: there is no set 'x'"):
+        BenchmarkSettings(twin=("x",))
+
+
+def test_real_rows(litebert_data: Path, model: Path, tmp_path: Path) -> None:
+    caps = {"train_rows": 40, "dev_rows": 20, "test_rows": 20}
+    wanted = settings("sst2", "copa", sets={"sst2": caps, "copa": caps})
+    table = benchmark(ALL, model=model, out=tmp_path / "out", data=litebert_data, settings=wanted)
+    assert [line.one.name for line in table.lines] == ["sst2", "copa"]
+    assert all(line.material.rows == {"train": 40, "dev": 20, "test": 20} for line in table.lines)
