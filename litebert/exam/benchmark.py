@@ -64,7 +64,7 @@ def benchmark(
     about["lacks"] = {k: v for k, v in about.get("lacks", {}).items() if k not in plans} | lacks
     for left in (out / "data").glob(".*.partial"):  # by a kill
         shutil.rmtree(left)
-    new = not out.exists()
+    new = not (out / CONFIG).exists()
     try:
         write_text(out / CONFIG, config.dump(about | {"benchmark": name, "settings": asdict(settings)}))
         materials = {name: _material(SETS[name], folder, out, plans[name]) for name, folder in found.items()}

@@ -66,26 +66,11 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
     about: what `set.json` says besides. Raises InputError for damaged files.
     """
     base = data / one.folder
-    parts = {name: one.read([base / file for file in files]) for name, files in _read_alike(one).items()}
-    if one.read_test is not None:
-        parts["test"] = one.read_test([base / file for file in one.test])
-    rows: dict[str, list[Row]] = {name: part.rows for name, part in parts.items()}
-    for name, found in rows.items():
-        if not found:
-            raise InputError(f"{base}: the {name} rows of {one.title} are none; bring its files anew")
-    # The held-out places of the whole file, which other languages share.
-    places: Sequence[int] | None = None
-    if "test" not in rows:
-        kept, places = deal(rows["train"], one.group, HELD_OUT, 0)
-        rows["train"], rows["test"] = [rows["train"][i] for i in kept], [rows["train"][i] for i in places]
-    if "dev" not in rows:
-        kept, chosen = deal(rows["train"], one.group, DEV_SHARE, 1)
-        rows["train"], rows["dev"] = [rows["train"][i] for i in kept], [rows["train"][i] for i in chosen]
-    available = {name: len(rows[name]) for name in ("train", "dev", "test")}
+    rows, places, notes = _divided(one, base)
+    available = {name: len(found) for name, found in rows.items()}
     drawn = {name: draw(len(rows[name]), most) for name, most in _caps(one, caps).items()}
     others = _others(one, base, places, drawn["test"])
     rows = {name: [rows[name][i] for i in index] for name, index in drawn.items()}
-    notes = [note for part in parts.values() for note in part.notes]
     if shared := leaked(rows["test"], [*rows["train"], *rows["dev"]]):
         notes.append(f"{shared:,} of {len(rows['test']):,} test rows are rows of train or dev too, as distributed")
     server = _server(one, base)
@@ -104,6 +89,27 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
         values = {name: getattr(material, name) for name in ("rows", "available", "others", "server", "notes")}
         (folder / "set.json").write_text(json.dumps(dict(about) | values, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return material
+
+
+def _divided(one: ExamSet, base: Path) -> tuple[dict[str, list[Row]], list[int] | None, list[str]]:
+    """The rows of train, dev and test; where in the training file the test rows stood, None where there is a test of
+    its own; and what is to be known of the files."""
+    parts = {name: one.read([base / file for file in files]) for name, files in _read_alike(one).items()}
+    if one.read_test is not None:
+        parts["test"] = one.read_test([base / file for file in one.test])
+    rows = {name: part.rows for name, part in parts.items()}
+    for name, found in rows.items():
+        if not found:
+            raise InputError(f"{base}: {one.title} has no {name} rows; bring its files anew")
+    places: list[int] | None = None
+    if "test" not in rows:
+        kept, places = deal(rows["train"], one.group, HELD_OUT, 0)
+        rows["train"], rows["test"] = [rows["train"][i] for i in kept], [rows["train"][i] for i in places]
+    if "dev" not in rows:
+        kept, chosen = deal(rows["train"], one.group, DEV_SHARE, 1)
+        rows["train"], rows["dev"] = [rows["train"][i] for i in kept], [rows["train"][i] for i in chosen]
+    notes = [note for part in parts.values() for note in part.notes]
+    return {name: rows[name] for name in ("train", "dev", "test")}, places, notes
 
 
 def read_material(folder: Path) -> tuple[Material, dict[str, Any]]:

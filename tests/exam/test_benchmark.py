@@ -309,6 +309,9 @@ def test_a_folder_of_another_model_or_recipe(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thing").write_text("precious")
     refused(capsys, command(model, public, tmp_path / "mine"), "is not empty")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text('preset = "tiny"')
+    refused(capsys, command(model, public, tmp_path / "run"), "is no folder of a benchmark")
     refused(capsys, command(tmp_path / "mine", public, tmp_path / "new"), "mine")
     assert not (tmp_path / "new").exists()
 
