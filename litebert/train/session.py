@@ -12,7 +12,9 @@ from signal import SIGTERM, Signals
 from typing import Any, NoReturn
 
 import torch
-from torch._inductor.exc import InductorError
+from torch._dynamo.exc import BackendCompilerFailed
+from torch._inductor.exc import CppCompileError
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from litebert import config
 from litebert.console import log, progress
@@ -52,6 +54,8 @@ class Session:
     """What happened before there was a log to write it into."""
     metrics: Metrics = field(default_factory=dict)
     """Of the last evaluation."""
+    mended: set[Path] = field(default_factory=set)
+    """Files of the compiler that were removed."""
 
     def go(self, received: Callable[[], int], known: bool) -> Metrics:
         """Run to the end, back over divergences; returns the last held-out metrics.
@@ -110,7 +114,7 @@ class Session:
             except Diverged as divergence:
                 self._roll_back(divergence, metrics_log)
                 continue
-            except InductorError as error:
+            except (BackendCompilerFailed, CppCompileError, ImportError) as error:
                 self._compile_anew(error)
                 continue
             if self.run.progress.step < self.loop.steps:
@@ -178,15 +182,21 @@ class Session:
             )
             metrics_log.incident(run.progress, "rolled_back", detail)
 
-    def _compile_anew(self, error: InductorError) -> None:
-        """Compile in an empty folder; raises `error` if that has been tried.
+    def _compile_anew(self, error: Exception) -> None:
+        """Compile without a damaged file, else in an empty folder; raises `error` if that has been tried.
 
         A process that is killed while it compiles may leave half a file in the usual folder, on which all fail then.
         """
-        if os.environ.get(COMPILER_CACHE, "").startswith(str(self.out.absolute())):
+        damaged = _damaged_library(error)
+        if damaged is not None and damaged not in self.mended:
+            log(f"{damaged} is half written, perhaps by a process that was killed; it is removed and compiled again")
+            damaged.unlink(missing_ok=True)
+            self.mended.add(damaged)
+        elif isinstance(error, ImportError) or os.environ.get(COMPILER_CACHE, "").startswith(str(self.out.absolute())):
             raise error
-        log("compiling failed, perhaps on files that a killed process has left; once more, in a new folder")
-        os.environ[COMPILER_CACHE] = str(self.out.absolute() / "compiled")
+        else:
+            log("compiling failed, perhaps on files that a killed process has left; once more, in a new folder")
+            os.environ[COMPILER_CACHE] = str(self.out.absolute() / "compiled")
         torch.compiler.reset()
         self.run.optimizer.zero_grad()
         self._continue(self.run.progress)
@@ -217,3 +227,12 @@ class Session:
             "compiled": self.loop.compile,
         }
         return checkpoints.environment() | here | self.environment
+
+
+def _damaged_library(error: Exception) -> Path | None:
+    """The compiled file that could not be loaded, where that is what went wrong."""
+    cause = error.inner_exception if isinstance(error, BackendCompilerFailed) else error
+    if not isinstance(cause, ImportError) or cause.path is None:
+        return None
+    library = Path(cause.path)
+    return library if library.is_relative_to(cache_dir()) else None

@@ -1,5 +1,7 @@
 """What happens to a run: kills, signals, damaged weights. It ends as if nothing had happened, or says what did."""
 
+import importlib.machinery
+import importlib.util
 import json
 import random
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
 from litebert.data.batches import PretrainBatch, StreamState
 from litebert.errors import CheckpointError, TrainingError
@@ -179,6 +182,61 @@ def test_a_rate_that_is_far_too_high_ends_in_one_line(prepared: Path, tmp_path: 
     wild = OptimizerSettings(name="adamw", learning_rate=1e30, clip=0)
     with pytest.raises(TrainingError, match="lower --learning-rate"):
         pretrain(settings(prepared, optimizer=wild), tmp_path / "run")
+
+
+def failing(times: int, error: Callable[[], Exception]) -> Callable[..., Callable[[], Metrics]]:
+    """A step that fails after its gradients are there, as a first compilation of the backward pass may."""
+    backward, left = PretrainObjective.backward, iter(range(times))
+
+    def fails(self: PretrainObjective, batch: PretrainBatch) -> Callable[[], Metrics]:
+        read = backward(self, batch)
+        if next(left, None) is not None:
+            raise error()
+        return read
+
+    return fails
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["in its cache of graphs", "while it compiles"])
+def test_a_half_written_library_of_the_compiler_is_removed(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], wrapped: bool
+) -> None:
+    """As a kill leaves it: the message of Python is that of a real file of no bytes."""
+    wanted = settings(prepared, loop=replace(LOOP, steps=2))
+    pretrain(wanted, tmp_path / "whole")
+    library = tmp_path / "cache" / "ab" / "kernel.main.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+
+    def error() -> Exception:
+        loader = importlib.machinery.ExtensionFileLoader("kernel", str(library))
+        try:
+            importlib.util.module_from_spec(importlib.util.spec_from_loader("kernel", loader))  # type: ignore[arg-type]
+        except ImportError as error:
+            return BackendCompilerFailed(object, error, None) if wrapped else error
+        raise AssertionError
+
+    monkeypatch.setattr(PretrainObjective, "backward", failing(1, error))
+    pretrain(wanted, tmp_path / "run")
+    assert not library.exists()
+    assert f"{library} is half written" in capfd.readouterr().err
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    library.touch()
+    monkeypatch.setattr(PretrainObjective, "backward", failing(3, error))
+    with pytest.raises(BackendCompilerFailed if wrapped else ImportError):  # no end of trials
+        pretrain(wanted, tmp_path / "again")
+
+
+def test_a_library_of_others_is_not_touched(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "elsewhere.so"
+    library.touch()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    error = ImportError("file too short", path=str(library))
+    monkeypatch.setattr(PretrainObjective, "backward", failing(1, lambda: error))
+    with pytest.raises(ImportError, match="file too short"):
+        pretrain(settings(prepared), tmp_path / "run")
+    assert library.exists()
 
 
 def test_the_guard_tells_a_divergence_from_a_hard_batch() -> None:

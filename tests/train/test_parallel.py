@@ -56,6 +56,17 @@ def test_two_processes_give_the_losses_of_one(prepared: Path, tmp_path: Path) ->
             assert a[name] == pytest.approx(b[name], abs=1e-5)
 
 
+def test_activations_that_are_computed_again_change_no_bit(prepared: Path, tmp_path: Path) -> None:
+    """With dropout, which each process draws once more in its backward pass, through shared layers."""
+    found = []
+    for name, again in (("kept", False), ("again", True)):
+        wanted = settings(prepared, loop=replace(LOOP, steps=4, checkpoint_every=4, activation_checkpointing=again))
+        (tmp_path / name).mkdir()
+        finish(start(write_recipe(wanted, tmp_path / name), tmp_path / name / "run", launcher=launcher()))
+        found.append(weights(tmp_path / name / "run"))
+    assert same(*found)
+
+
 def test_a_killed_worker_restarts_the_run(prepared: Path, tmp_path: Path) -> None:
     wanted = settings(prepared, loop=replace(LOOP, steps=60, checkpoint_every=5))
     recipe = write_recipe(wanted, tmp_path)
