@@ -11,8 +11,11 @@ import pytest
 from litebert.cli import main
 from litebert.data.rows import read_rows
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.infer.judging import named_labels
+from litebert.infer.judging import Questions, _rewritten, judge_model, named_labels
 from litebert.infer.predictor import evaluate_model, load
+from litebert.tasks.choice import Choices
+from litebert.tasks.texts import TextInput
+from litebert.text.perturb import PERTURBATIONS, perturb
 from litebert.text.tokenizer import load_tokenizer
 from tests.labelled import ROWS, small_model, write_csv, write_jsonl
 from tests.tasks.rows import choice_rows, ner_rows
@@ -44,6 +47,7 @@ def models(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "classify": (("classify",), {"labels": LABELS, "problem_type": "single_label_classification"}),
         "multilabel": (("classify",), {"labels": LABELS, "problem_type": "multi_label_classification"}),
         "choice": (("choice",), {"labels": ("score",)}),
+        "regress": (("classify",), {"labels": ("value",), "problem_type": "regression"}),
         "ner": (("ner",), {"labels": tags}),
         "fill-mask": (("masked_lm",), {}),
     }
@@ -246,3 +250,60 @@ def test_names_are_read() -> None:
 def test_predictions_of_others_are_not_asked(litebert: Run, data: Path) -> None:
     code, _, last = litebert("evaluate", "--predictions", data, "--gold", data, "--abstain-below", "0.5")
     assert (code, "needs --model and --data" in last) == (2, True)
+
+
+# --- the same rows, written otherwise ---
+
+
+def test_perturbed_beside_clean(litebert: Run, models: dict[str, Path], data: Path) -> None:
+    ask = ["evaluate", "--model", models["classify"], "--data", data, "--perturb"]
+    code, stdout, _ = litebert(*ask)
+    assert code == 0
+    head, *_, last = stdout.splitlines()
+    assert head.split() == ["clean", *PERTURBATIONS]
+    metrics = json.loads(last)
+    assert {name: value for name, value in metrics.items() if name != "perturbed"} == evaluate_model(
+        models["classify"], data
+    )
+    found = metrics["perturbed"]
+    assert list(found) == list(PERTURBATIONS)
+    # As if the rows had been written so.
+    rows = [row | {"text": perturb("typos", row["text"], 1, i, 0)} for i, row in enumerate(ROWS)]
+    alone = evaluate_model(models["classify"], write_csv(data.with_name("typos.csv"), rows))
+    assert found["typos"]["changed"] == np.mean([a["text"] != b["text"] for a, b in zip(rows, ROWS, strict=True)])
+    assert 0 < found["typos"]["changed"] < 1
+    assert found["typos"]["loss"] == pytest.approx(alone["loss"], abs=1e-6)
+    assert found["typos"]["loss"] != metrics["loss"]
+    assert found["lower"]["accuracy"] == metrics["accuracy"], "the tokenizer reads small letters"
+    assert found["british"]["changed"] == 0
+    assert litebert(*ask)[1] == stdout
+    assert litebert(*ask, "--seed", 2)[1] != stdout
+
+
+def test_pairs_and_choices_on_all_sides(models: dict[str, Path], tmp_path: Path) -> None:
+    given = Choices("I'm here", "", ("I'm there", "nowhere"))
+    assert _rewritten(given, "paraphrase", (1,)) == Choices("I am here", "", ("I am there", "nowhere"))
+    assert _rewritten(TextInput("Center", "Color"), "british", (1,)) == ("Centre", "Colour")
+    assert _rewritten(TextInput("Center", None), "british", (1,)) == TextInput("Centre", None)
+    assert _rewritten(3, "british", (1,)) == 3
+    rows = write_jsonl(tmp_path / "choices.jsonl", choice_rows())
+    metrics = judge_model(models["choice"], rows, questions=Questions(perturb=True))
+    assert metrics["perturbed"]["upper"]["changed"] == 1
+    assert "accuracy" in metrics["perturbed"]["upper"]
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regress"])
+def test_sets_and_numbers(models: dict[str, Path], tmp_path: Path, task: str) -> None:
+    rows = [{"text": row["text"], "labels": [row["label"]], "value": i} for i, row in enumerate(ROWS)]
+    data = write_jsonl(tmp_path / "rows.jsonl", rows)
+    found = judge_model(models[task], data, questions=Questions(perturb=True))["perturbed"]
+    assert {"micro_f1" if task == "multilabel" else "pearson"} <= set(found["typos"])
+
+
+def test_places_are_not_perturbed(litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "ner.jsonl", ner_rows())
+    code, _, last = litebert("evaluate", "--model", models["ner"], "--data", rows, "--perturb")
+    assert code == 2
+    assert "--perturb: the truth of ner is places in the text" in last
+    code, _, last = litebert("evaluate", "--model", models["classify"], "--data", data, "--perturb", "--seed=-1")
+    assert (code, "--seed -1: expected 0 or more" in last) == (2, True)
