@@ -166,7 +166,7 @@ def test_rows_of_no_label(litebert: Run, models: dict[str, Path], data: Path, tm
     assert code == 0
     with_threshold = json.loads(stdout.splitlines()[-1])["out_of_scope"]
     for measure in ("max_probability", "energy"):
-        for name in ("recall", "precision", "known_accuracy", "accuracy"):
+        for name in ("recall", "precision", "known_accuracy", "balanced_accuracy"):
             assert 0 <= with_threshold[measure][name] <= 1
         assert with_threshold[measure]["auroc"] == found[measure]["auroc"]
     threshold = with_threshold["max_probability"]["threshold"]
