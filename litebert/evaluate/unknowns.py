@@ -43,7 +43,7 @@ def separation(known: Doubles, unknown: Doubles) -> Metrics:
 
 
 def best_threshold(known: Doubles, correct: Bools, unknown: Doubles) -> float:
-    """The score below which rows are best taken for unknown: the greatest shares of both kinds are answered rightly then.
+    """The score below which rows are best taken for unknown: so that the greatest shares of both kinds come out right.
 
     known (K,), correct (K,): whether the label is right where the row passes; unknown (U,). What is greatest is
     `balanced_accuracy`, so that it does not matter how many rows of each kind there are. (Larson et al. 2019 take the
