@@ -140,11 +140,12 @@ def _read(
     rows = _renamed(rows, questions.labels)
     unknown = next((i for i, label in enumerate(rows.targets) if label not in predictor.labels), None)
     if unknown is not None:
-        name = rows.targets[unknown]
+        names = sorted(set(rows.targets) - set(predictor.labels))
+        given = ",".join(f"{name}=LABEL" for name in names[:5]) + (",…" if len(names) > 5 else "")
         raise InputError(
-            f"{rows.places[unknown]}: the label {name!r} is not one the model was trained on "
-            f"({_shown(predictor.labels)}); correct the row, or say which it is: --labels '{name}=LABEL,…' "
-            f"('{name}=' leaves its rows out)"
+            f"{rows.places[unknown]}: the label {rows.targets[unknown]!r} is not one the model was trained on "
+            f"({_shown(predictor.labels)}); correct the row, or say which they are: --labels '{given}' "
+            f"('{names[0]}=' leaves its rows out)"
         )
     return rows
 

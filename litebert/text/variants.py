@@ -11,7 +11,7 @@ from typing import NamedTuple
 NEGATION = re.compile(
     r"\b(?:no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|without|hardly|barely|scarcely|seldom|rarely"
     r"|dont|doesnt|didnt|isnt|arent|wasnt|werent|hasnt|havent|hadnt|couldnt|wouldnt|shouldnt|cant)\b"
-    r"|\w+n['’]t\b",
+    r"|\w*n['’]t\b",
     re.IGNORECASE,
 )
 """Words that turn a sentence round."""
@@ -69,15 +69,15 @@ beverage drink, beverages drinks, bicycle bike, bicycles bikes, boring tedious, 
 clever smart, comical funny, completely totally, courageous brave, definitely certainly, difficult hard,
 enormous huge, entire whole, entirely completely, errors mistakes, everybody everyone, everyone everybody,
 excellent superb, fantastic wonderful, foolish stupid, frequently often, fridge refrigerator, furious enraged,
-gift present, gifts presents, gigantic enormous, glad happy, gorgeous beautiful, hilarious uproarious,
-horrible terrible, huge enormous, humorous funny, immediately instantly, infant baby, infants babies,
-inhabitants residents, instantly immediately, intelligent clever, irritating annoying, journey trip, journeys trips,
-laboratories labs, laboratory lab, largely mostly, maybe perhaps, mostly largely, movie film, movies films,
-numerous many, obtained got, obtaining getting, obtains gets, often frequently, perhaps maybe, phone telephone,
-photo photograph, photos photographs, physician doctor, physicians doctors, purchased bought, purchasing buying,
-quickly rapidly, rapidly quickly, refrigerator fridge, requires needs, sleepy drowsy, sofa couch, sofas couches,
-somebody someone, someone somebody, starving famished, stupid foolish, superb excellent, tale story, tales stories,
-telephone phone, terrible awful, totally completely, wealthy rich, weird strange
+gigantic enormous, glad happy, gorgeous beautiful, hilarious uproarious, horrible terrible, huge enormous,
+humorous funny, immediately instantly, infant baby, infants babies, inhabitants residents, instantly immediately,
+intelligent clever, irritating annoying, journey trip, journeys trips, laboratories labs, laboratory lab,
+largely mostly, maybe perhaps, mostly largely, movie film, movies films, numerous many, obtained got,
+obtaining getting, obtains gets, often frequently, perhaps maybe, photo photograph, photos photographs,
+physician doctor, physicians doctors, purchased bought, purchasing buying, quickly rapidly, rapidly quickly,
+refrigerator fridge, requires needs, sleepy drowsy, sofa couch, sofas couches, somebody someone, someone somebody,
+starving famished, stupid foolish, superb excellent, tale story, tales stories, telephone phone, terrible awful,
+totally completely, wealthy rich, weird strange
 """
 
 PHRASES = {

@@ -173,6 +173,37 @@ def test_rows_of_no_label(litebert: Run, models: dict[str, Path], data: Path, tm
     assert with_threshold["max_probability"]["recall"] == pytest.approx(np.mean(np.array(unknown) < threshold))
 
 
+def test_clinc150(litebert: Run, litebert_data: Path, prepared: Path, tmp_path: Path) -> None:
+    """Ten intents taught in seconds; questions of no intent are told from them better than by chance."""
+    tokenizer = load_tokenizer(prepared / TOKENIZER_FOLDER)
+    start = small_model(tmp_path / "start", tokenizer)
+    intents = sorted(set((litebert_data / "clinc150" / "train" / "label").read_text(encoding="utf-8").split()))[:10]
+    files = {}
+    for name in ("train", "valid", "test", "oos/valid", "oos/test"):
+        folder = litebert_data / "clinc150" / name
+        texts, labels = ((folder / side).read_text(encoding="utf-8").splitlines() for side in ("seq.in", "label"))
+        rows: list[dict[str, object]] = [
+            {"text": text, "label": label}
+            for text, label in zip(texts, labels, strict=True)
+            if label in intents or "oos" in name
+        ]
+        files[name] = write_jsonl(tmp_path / f"{name.replace('/', '-')}.jsonl", rows)
+    taught = tmp_path / "intents"
+    more = ["--epochs", 3, "--length", 32, "--learning-rate", 4e-3, "--set", "precision=fp32"]
+    files_of = ["--train", files["train"], "--dev", files["valid"]]
+    assert litebert("finetune", "classify", "--model", start, *files_of, "--out", taught, *more)[0] == 0
+    asked = ["--out-of-scope", files["oos/test"], "--dev", files["valid"], "--dev-out-of-scope", files["oos/valid"]]
+    code, stdout, _ = litebert("evaluate", "--model", taught, "--data", files["test"], *asked)
+    assert code == 0
+    metrics = json.loads(stdout.splitlines()[-1])
+    assert metrics["accuracy"] > 0.7
+    found = metrics["out_of_scope"]
+    assert found["rows"] == 1000
+    for measure in ("max_probability", "energy"):
+        assert found[measure]["auroc"] > 0.7
+        assert found[measure]["recall"] > 0.5
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -214,7 +245,7 @@ def test_another_domain_with_other_names(litebert: Run, models: dict[str, Path],
     code, _, last = litebert(*ask)
     assert code == 2
     assert "there.jsonl, line 1: the label '1' is not one the model was trained on ('bad', 'good', 'so-so')" in last
-    assert "--labels '1=LABEL,…'" in last
+    assert "--labels '0=LABEL,1=LABEL,2=LABEL' ('0=' leaves its rows out)" in last
     code, _, last = litebert(*ask, "--labels", "0=bad,1=good")
     assert (code, "line 33: the label '2'" in last) == (2, True)
     code, stdout, last = litebert(*ask, "--labels", "0=bad, 1=good,2=")

@@ -13,7 +13,21 @@ WORDS = st.sampled_from(
         *("the", "a", "an", "is", "not", "never", "don't", "isn’t", "note", "knot", "nine", "nothing", "Nobody", "NOT"),
         *("color", "Colour", "THEATER", "organisation's", "huge", "enormous", "often", "children", "@color", "movie"),
         *("www.color.com", "there is", "There are", "some people who", "can", "I am", "i'm", "I’m", "please tell"),
-        *("Could you", "despite", "cannot", "without", "none", "nor", "noon", "note.", "didn't,", "\n", "?!", "é"),
+        *(
+            "Could you",
+            "despite",
+            "cannot",
+            "without",
+            "none",
+            "nor",
+            "noon",
+            "note.",
+            "didn't,",
+            "n't",
+            "\n",
+            "?!",
+            "é",
+        ),
         *("naïve", "ß", "ı", "K", "日本"),
     ]
 )
@@ -106,6 +120,11 @@ def test_synonyms_are_words_of_one_letter_case() -> None:
 )  # fmt: skip
 def test_by_hand(name: str, text: str, expected: str) -> None:
     assert perturb(name, text, 1, 7) == expected
+
+
+def test_negations_are_counted() -> None:
+    assert negations("I do not know; she doesn't, he didn’t, they did n't and CANNOT.") == 5
+    assert negations("a note on knots, noon and nothingness") == 0
 
 
 def test_the_rate_of_typos() -> None:
