@@ -172,6 +172,10 @@ class JudgeFlags:
     """Labelled rows to choose a threshold for `out_of_scope` by; with `dev_out_of_scope`."""
     dev_out_of_scope: Path | None = None
     """Rows of no label to choose a threshold by; with `dev`."""
+    perturb: Annotated[bool, Parameter(negative=())] = False
+    """Judge the rows again with typos, other letters, spellings and words, and phrases said otherwise."""
+    seed: int = 1
+    """Of the perturbations."""
 
 
 @tokenizer_app.command(name="train")
@@ -522,17 +526,15 @@ def evaluate(
     """
     from litebert.data.labelled import Columns
 
-    columns = Columns(text, text_pair, label)
+    columns, shown = Columns(text, text_pair, label), ""
     if predictions is not None and gold is not None and model is None and data is None:
         if asked != JudgeFlags():
-            raise ConfigError(
-                "predictions are compared with gold rows as they are; that option needs --model and --data"
-            )
+            raise ConfigError("predictions are judged as they are; that option needs --model and --data")
         from litebert.tasks.scoring import score_files
 
         metrics = score_files(predictions, gold, task=task, no_answer=no_answer_probabilities, columns=columns, by=by)
     elif model is not None and data is not None and predictions is None and gold is None:
-        from litebert.infer.judging import Questions, judge_model, named_labels
+        from litebert.infer.judging import Questions, judge_model, named_labels, table
 
         for option, value in (("--task", task), ("--by", by), ("--no-answer-probabilities", no_answer_probabilities)):
             if value is not None:
@@ -543,11 +545,14 @@ def evaluate(
             out_of_scope=asked.out_of_scope,
             dev=asked.dev,
             dev_out_of_scope=asked.dev_out_of_scope,
+            perturb=asked.perturb,
+            seed=asked.seed,
         )
         metrics = judge_model(model, data, columns=columns, questions=questions, device=device)
+        shown = table(metrics)
     else:
         raise ConfigError("give either --model DIR and --data FILE, or --predictions FILE and --gold FILE")
-    return Answer(data=metrics, text=json.dumps(metrics, ensure_ascii=False))
+    return Answer(data=metrics, text=f"{shown}{json.dumps(metrics, ensure_ascii=False)}")
 
 
 @app.command

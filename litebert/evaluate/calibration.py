@@ -176,7 +176,11 @@ class Calibration:
 
 
 def calibrate(decisions: Decisions) -> Calibration:
-    """Fit a temperature, unless the rows are too few for one, or it does no good on rows that it was not fitted on."""
+    """Fit a temperature, unless the rows are too few for one, or it does no good on rows that it was not fitted on.
+
+    The greatest likelihood does not always make the answers' own probabilities the best: among many labels it is the
+    unlikely ones that a temperature is spent on. It is taken where both become better.
+    """
     rows = len(np.unique(decisions.rows))
     loss = float(decisions.losses.mean()) if rows else 0.0
     error = decisions.calibration_error
@@ -193,14 +197,15 @@ def calibrate(decisions: Decisions) -> Calibration:
         kind = f"{wrong} of the answers to {rows:,} dev rows are wrong" if wrong < right else f"{right} are right"
         return left(f"only {kind}; a temperature needs {FEWEST_OF_A_KIND}")
     crossed = decisions.scaled(_cross_fitted(decisions))
-    after = float(crossed.losses.mean())
-    if not after < loss:
-        return left(f"on dev rows that it is not fitted on, a temperature gives a loss of {after:.4f}, not {loss:.4f}")
+    after, error_after = float(crossed.losses.mean()), crossed.calibration_error
+    for name, now, then in (("a loss", loss, after), ("an expected calibration error", error, error_after)):
+        if not then < now:
+            return left(f"a temperature gives {name} of {then:.4f} on dev rows it is not fitted on, not {now:.4f}")
     return Calibration(
         temperature=fit_temperature(decisions),
         rows=rows,
         ece_before=error,
-        ece_after=crossed.calibration_error,
+        ece_after=error_after,
         loss_before=loss,
         loss_after=after,
     )

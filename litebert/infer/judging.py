@@ -21,6 +21,7 @@ from litebert.infer.abstaining import answer_field
 from litebert.infer.predictor import Judged, Predictor, judged, load, task_to_judge
 from litebert.tasks.table import AnyTask
 from litebert.tasks.task import DIGITS
+from litebert.text.perturb import PERTURBATIONS, perturb
 
 ONE_LABEL = "single_label_classification"
 
@@ -38,12 +39,18 @@ class Questions:
     dev: Path | None = None
     dev_out_of_scope: Path | None = None
     """Rows with and without a label to choose a threshold by."""
+    perturb: bool = False
+    """Whether the same rows are judged again, written otherwise."""
+    seed: int = 1
+    """Of the perturbations."""
 
     def __post_init__(self) -> None:
         if (self.dev is None) != (self.dev_out_of_scope is None):
             raise ConfigError("--dev and --dev-out-of-scope go together: a threshold is chosen on rows of both kinds")
         if self.dev is not None and self.out_of_scope is None:
             raise ConfigError("--dev and --dev-out-of-scope choose a threshold for --out-of-scope FILE; give that too")
+        if self.seed < 0:
+            raise ConfigError(f"--seed {self.seed}: expected 0 or more")
 
 
 def judge_model(
@@ -57,7 +64,8 @@ def judge_model(
     """Judge a fine-tuned model as `evaluate_model` does, and answer the questions.
 
     Adds, where asked for: `abstained`, `coverage`, `selective_accuracy`, `aurc`, `aurc_best` (`selective_metrics`);
-    `out_of_scope` {`rows`, `max_probability` {…}, `energy` {…}} (`separation`, `at_threshold`). Raises ConfigError
+    `out_of_scope` {`rows`, `max_probability` {…}, `energy` {…}} (`separation`, `at_threshold`);
+    `perturbed` {perturbation: {`changed`, metrics}}. Raises ConfigError
     where the model's task does not have what is asked for, InputError for rows that cannot be used.
     """
     questions, columns = questions or Questions(), columns or Columns()
@@ -73,7 +81,24 @@ def judge_model(
         metrics |= selective_metrics(sure, result.decisions.correct, questions.abstain_below)
     if questions.out_of_scope is not None:
         metrics["out_of_scope"] = _unknowns(predictor, task, result, columns, questions)
+    if questions.perturb:
+        metrics["perturbed"] = _perturbed(predictor, task, rows, questions.seed)
     return metrics
+
+
+def table(metrics: Mapping[str, Any]) -> str:
+    """The metrics of perturbed rows beside the clean ones, one column each; empty where nothing was perturbed."""
+    columns: dict[str, Mapping[str, Any]] = metrics.get("perturbed", {})
+    if not columns:
+        return ""
+    names = ["changed", *(name for name in next(iter(columns.values())) if name != "changed")]
+    lines = [["", "clean", *columns]]
+    for name in names:
+        values = [metrics.get(name, 0.0), *(column[name] for column in columns.values())]
+        lines.append([name, *(f"{value:.4f}" for value in values)])
+    first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+    cells = (map(str.rjust, line[1:], widths) for line in lines)
+    return "".join("  ".join([line[0].ljust(first), *right]) + "\n" for line, right in zip(lines, cells, strict=True))
 
 
 def named_labels(words: str) -> dict[str, str]:
@@ -95,6 +120,11 @@ def _check(task: AnyTask, questions: Questions, labels: tuple[str, ...]) -> None
     for option, wanted in (("--labels", questions.labels), ("--out-of-scope", questions.out_of_scope)):
         if wanted and task.problem_type != ONE_LABEL:
             raise ConfigError(f"{option} is for models that give one label (classify), not for {task.name}")
+    if questions.perturb and task.places:
+        raise ConfigError(
+            f"--perturb: the truth of {task.name} is places in the text, which another wording moves; it is for "
+            "classify, multilabel, regress and choice"
+        )
     for name, label in questions.labels.items():
         if label and label not in labels:
             raise ConfigError(f"--labels {name}={label}: the model has no label {label!r}; it has {_shown(labels)}")
@@ -110,11 +140,12 @@ def _read(
     rows = _renamed(rows, questions.labels)
     unknown = next((i for i, label in enumerate(rows.targets) if label not in predictor.labels), None)
     if unknown is not None:
-        name = rows.targets[unknown]
+        names = sorted(set(rows.targets) - set(predictor.labels))
+        given = ",".join(f"{name}=LABEL" for name in names[:5]) + (",…" if len(names) > 5 else "")
         raise InputError(
-            f"{rows.places[unknown]}: the label {name!r} is not one the model was trained on "
-            f"({_shown(predictor.labels)}); correct the row, or say which it is: --labels '{name}=LABEL,…' "
-            f"('{name}=' leaves its rows out)"
+            f"{rows.places[unknown]}: the label {rows.targets[unknown]!r} is not one the model was trained on "
+            f"({_shown(predictor.labels)}); correct the row, or say which they are: --labels '{given}' "
+            f"('{names[0]}=' leaves its rows out)"
         )
     return rows
 
@@ -140,6 +171,27 @@ def _renamed(rows: Labelled[Any, str], names: Mapping[str, str]) -> Labelled[Any
 
 def _shown(labels: tuple[str, ...]) -> str:
     return ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
+
+
+def _perturbed(predictor: Predictor, task: AnyTask, rows: Labelled[Any, Any], seed: int) -> dict[str, Any]:
+    """For each perturbation the metrics, and `changed`, the share of rows that it changes at all."""
+    result: dict[str, Any] = {}
+    for name in PERTURBATIONS:
+        inputs = [_rewritten(given, name, (seed, row)) for row, given in enumerate(rows.inputs)]
+        changed = sum(one != other for one, other in zip(inputs, rows.inputs, strict=True)) / len(rows)
+        metrics = judged(predictor, task, replace(rows, inputs=inputs), f"evaluating, {name}", notes=False).metrics
+        result[name] = {"changed": changed} | {k: v for k, v in metrics.items() if isinstance(v, float)}
+    return result
+
+
+def _rewritten(given: Any, name: str, key: tuple[int, ...]) -> Any:
+    """An input with all its texts perturbed: a text, or a tuple of such, named or not."""
+    if isinstance(given, str):
+        return perturb(name, given, *key)
+    if not isinstance(given, tuple):
+        return given
+    parts = [_rewritten(part, name, (*key, i)) for i, part in enumerate(given)]
+    return given._make(parts) if hasattr(given, "_make") else tuple(parts)
 
 
 def _unknowns(

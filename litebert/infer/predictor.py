@@ -271,12 +271,15 @@ class Judged(NamedTuple):
     """None where answers are no classes."""
 
 
-def judged(predictor: Predictor, task: AnyTask, rows: Labelled[Any, Any], label: str = "evaluating") -> Judged:
-    """Answer labelled rows and compare; `label`: what the progress is called."""
+def judged(
+    predictor: Predictor, task: AnyTask, rows: Labelled[Any, Any], label: str = "evaluating", *, notes: bool = True
+) -> Judged:
+    """Answer labelled rows and compare; `label`: what the progress is called; notes: say what is unusual."""
     encoded = predictor.encode(rows.inputs)
     gold = task.gold(rows, encoded, predictor.labels)
     for note in (*rows.notes, *task.window_notes(encoded.long_rows, encoded.cut, predictor.windowing.length)):
-        log(f"note: {note}")
+        if notes:
+            log(f"note: {note}")
     with progress(label, len(encoded.examples), "sequences") as advance:
         outputs = predictor.outputs(encoded, advance)
     metrics: dict[str, Any] = dict(task.judge(encoded, gold, outputs, predictor.labels, predictor.decision))

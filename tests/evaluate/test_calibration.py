@@ -118,8 +118,22 @@ def test_where_nothing_is_changed() -> None:
     assert "only 0 of the answers to 500 dev rows are wrong" in known.unchanged
     fine = calibrate(drawn(100, 2, 1.0, seed=2))
     assert fine.temperature == 1.0
-    assert "not fitted on" in fine.unchanged
+    assert "a loss of" in fine.unchanged
     assert calibrate(Decisions(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0, dtype=int))).rows == 0
+
+
+def test_a_likelihood_at_the_cost_of_the_answers_is_not_taken() -> None:
+    """Half of the rows are unsure with reason, the others much too sure of the one class that they rule out."""
+    random = np.random.default_rng(4)
+    sure = random.random((4000, 1)) < 0.5
+    top = np.where(sure, 0.75, 0.55)
+    logits = np.log(np.concatenate((top, (1 - top) * 0.9999, (1 - top) * 0.0001), 1))
+    gold = np.where(random.random(4000) < top[:, 0], 0, np.where(random.random(4000) < 0.9, 1, 2))
+    decisions = Decisions(logits, gold, np.arange(4000))
+    assert fit_temperature(decisions) > 1.2
+    found = calibrate(decisions)
+    assert found.temperature == 1
+    assert "a temperature gives an expected calibration error of" in found.unchanged
 
 
 def test_decisions_of_one_row_stay_in_one_fold() -> None:

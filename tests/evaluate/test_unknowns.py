@@ -38,9 +38,19 @@ def test_separation_by_hand() -> None:
 def test_no_threshold_is_better_than_the_best(known: list[float], unknown: list[float], bits: int) -> None:
     k, u = np.array(known), np.array(unknown)
     correct = np.array([bool(bits >> i & 1) for i in range(len(known))])
-    found = at_threshold(k, correct, u, best_threshold(k, correct, u))["accuracy"]
+    found = at_threshold(k, correct, u, best_threshold(k, correct, u))["balanced_accuracy"]
     for threshold in np.arange(-0.5, 7.0, 0.5):
-        assert at_threshold(k, correct, u, threshold)["accuracy"] <= found + 1e-12
+        assert at_threshold(k, correct, u, threshold)["balanced_accuracy"] <= found + 1e-12
+
+
+@given(SCORES, SCORES, st.integers(2, 5))
+def test_the_threshold_does_not_hang_on_how_many_there_are(
+    known: list[float], unknown: list[float], times: int
+) -> None:
+    k, u, correct = np.array(known), np.array(unknown), np.ones(len(known), dtype=bool)
+    once = at_threshold(k, correct, u, best_threshold(k, correct, u))["balanced_accuracy"]
+    more = best_threshold(np.tile(k, times), np.tile(correct, times), u)
+    assert at_threshold(k, correct, u, more)["balanced_accuracy"] == pytest.approx(once)
 
 
 def test_at_a_threshold() -> None:
@@ -50,6 +60,6 @@ def test_at_a_threshold() -> None:
         "recall": 0.5,
         "precision": 0.5,
         "known_accuracy": pytest.approx(1 / 3),
-        "accuracy": 0.4,
+        "balanced_accuracy": pytest.approx(5 / 12),
     }
     assert at_threshold(known, correct, unknown, 0.0)["precision"] == 0

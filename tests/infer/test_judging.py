@@ -11,8 +11,11 @@ import pytest
 from litebert.cli import main
 from litebert.data.rows import read_rows
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.infer.judging import named_labels
+from litebert.infer.judging import Questions, _rewritten, judge_model, named_labels
 from litebert.infer.predictor import evaluate_model, load
+from litebert.tasks.choice import Choices
+from litebert.tasks.texts import TextInput
+from litebert.text.perturb import PERTURBATIONS, perturb
 from litebert.text.tokenizer import load_tokenizer
 from tests.labelled import ROWS, small_model, write_csv, write_jsonl
 from tests.tasks.rows import choice_rows, ner_rows
@@ -44,6 +47,7 @@ def models(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "classify": (("classify",), {"labels": LABELS, "problem_type": "single_label_classification"}),
         "multilabel": (("classify",), {"labels": LABELS, "problem_type": "multi_label_classification"}),
         "choice": (("choice",), {"labels": ("score",)}),
+        "regress": (("classify",), {"labels": ("value",), "problem_type": "regression"}),
         "ner": (("ner",), {"labels": tags}),
         "fill-mask": (("masked_lm",), {}),
     }
@@ -162,11 +166,42 @@ def test_rows_of_no_label(litebert: Run, models: dict[str, Path], data: Path, tm
     assert code == 0
     with_threshold = json.loads(stdout.splitlines()[-1])["out_of_scope"]
     for measure in ("max_probability", "energy"):
-        for name in ("recall", "precision", "known_accuracy", "accuracy"):
+        for name in ("recall", "precision", "known_accuracy", "balanced_accuracy"):
             assert 0 <= with_threshold[measure][name] <= 1
         assert with_threshold[measure]["auroc"] == found[measure]["auroc"]
     threshold = with_threshold["max_probability"]["threshold"]
     assert with_threshold["max_probability"]["recall"] == pytest.approx(np.mean(np.array(unknown) < threshold))
+
+
+def test_clinc150(litebert: Run, litebert_data: Path, prepared: Path, tmp_path: Path) -> None:
+    """Ten intents taught in seconds; questions of no intent are told from them better than by chance."""
+    tokenizer = load_tokenizer(prepared / TOKENIZER_FOLDER)
+    start = small_model(tmp_path / "start", tokenizer)
+    intents = sorted(set((litebert_data / "clinc150" / "train" / "label").read_text(encoding="utf-8").split()))[:10]
+    files = {}
+    for name in ("train", "valid", "test", "oos/valid", "oos/test"):
+        folder = litebert_data / "clinc150" / name
+        texts, labels = ((folder / side).read_text(encoding="utf-8").splitlines() for side in ("seq.in", "label"))
+        rows: list[dict[str, object]] = [
+            {"text": text, "label": label}
+            for text, label in zip(texts, labels, strict=True)
+            if label in intents or "oos" in name
+        ]
+        files[name] = write_jsonl(tmp_path / f"{name.replace('/', '-')}.jsonl", rows)
+    taught = tmp_path / "intents"
+    more = ["--epochs", 3, "--length", 32, "--learning-rate", 4e-3, "--set", "precision=fp32"]
+    files_of = ["--train", files["train"], "--dev", files["valid"]]
+    assert litebert("finetune", "classify", "--model", start, *files_of, "--out", taught, *more)[0] == 0
+    asked = ["--out-of-scope", files["oos/test"], "--dev", files["valid"], "--dev-out-of-scope", files["oos/valid"]]
+    code, stdout, _ = litebert("evaluate", "--model", taught, "--data", files["test"], *asked)
+    assert code == 0
+    metrics = json.loads(stdout.splitlines()[-1])
+    assert metrics["accuracy"] > 0.7
+    found = metrics["out_of_scope"]
+    assert found["rows"] == 1000
+    for measure in ("max_probability", "energy"):
+        assert found[measure]["auroc"] > 0.7
+        assert found[measure]["recall"] > 0.5
 
 
 @pytest.mark.parametrize(
@@ -210,7 +245,7 @@ def test_another_domain_with_other_names(litebert: Run, models: dict[str, Path],
     code, _, last = litebert(*ask)
     assert code == 2
     assert "there.jsonl, line 1: the label '1' is not one the model was trained on ('bad', 'good', 'so-so')" in last
-    assert "--labels '1=LABEL,…'" in last
+    assert "--labels '0=LABEL,1=LABEL,2=LABEL' ('0=' leaves its rows out)" in last
     code, _, last = litebert(*ask, "--labels", "0=bad,1=good")
     assert (code, "line 33: the label '2'" in last) == (2, True)
     code, stdout, last = litebert(*ask, "--labels", "0=bad, 1=good,2=")
@@ -246,3 +281,60 @@ def test_names_are_read() -> None:
 def test_predictions_of_others_are_not_asked(litebert: Run, data: Path) -> None:
     code, _, last = litebert("evaluate", "--predictions", data, "--gold", data, "--abstain-below", "0.5")
     assert (code, "needs --model and --data" in last) == (2, True)
+
+
+# --- the same rows, written otherwise ---
+
+
+def test_perturbed_beside_clean(litebert: Run, models: dict[str, Path], data: Path) -> None:
+    ask = ["evaluate", "--model", models["classify"], "--data", data, "--perturb"]
+    code, stdout, _ = litebert(*ask)
+    assert code == 0
+    head, *_, last = stdout.splitlines()
+    assert head.split() == ["clean", *PERTURBATIONS]
+    metrics = json.loads(last)
+    assert {name: value for name, value in metrics.items() if name != "perturbed"} == evaluate_model(
+        models["classify"], data
+    )
+    found = metrics["perturbed"]
+    assert list(found) == list(PERTURBATIONS)
+    # As if the rows had been written so.
+    rows = [row | {"text": perturb("typos", row["text"], 1, i, 0)} for i, row in enumerate(ROWS)]
+    alone = evaluate_model(models["classify"], write_csv(data.with_name("typos.csv"), rows))
+    assert found["typos"]["changed"] == np.mean([a["text"] != b["text"] for a, b in zip(rows, ROWS, strict=True)])
+    assert 0 < found["typos"]["changed"] < 1
+    assert found["typos"]["loss"] == pytest.approx(alone["loss"], abs=1e-6)
+    assert found["typos"]["loss"] != metrics["loss"]
+    assert found["lower"]["accuracy"] == metrics["accuracy"], "the tokenizer reads small letters"
+    assert found["british"]["changed"] == 0
+    assert litebert(*ask)[1] == stdout
+    assert litebert(*ask, "--seed", 2)[1] != stdout
+
+
+def test_pairs_and_choices_on_all_sides(models: dict[str, Path], tmp_path: Path) -> None:
+    given = Choices("I'm here", "", ("I'm there", "nowhere"))
+    assert _rewritten(given, "paraphrase", (1,)) == Choices("I am here", "", ("I am there", "nowhere"))
+    assert _rewritten(TextInput("Center", "Color"), "british", (1,)) == ("Centre", "Colour")
+    assert _rewritten(TextInput("Center", None), "british", (1,)) == TextInput("Centre", None)
+    assert _rewritten(3, "british", (1,)) == 3
+    rows = write_jsonl(tmp_path / "choices.jsonl", choice_rows())
+    metrics = judge_model(models["choice"], rows, questions=Questions(perturb=True))
+    assert metrics["perturbed"]["upper"]["changed"] == 1
+    assert "accuracy" in metrics["perturbed"]["upper"]
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regress"])
+def test_sets_and_numbers(models: dict[str, Path], tmp_path: Path, task: str) -> None:
+    rows = [{"text": row["text"], "labels": [row["label"]], "value": i} for i, row in enumerate(ROWS)]
+    data = write_jsonl(tmp_path / "rows.jsonl", rows)
+    found = judge_model(models[task], data, questions=Questions(perturb=True))["perturbed"]
+    assert {"micro_f1" if task == "multilabel" else "pearson"} <= set(found["typos"])
+
+
+def test_places_are_not_perturbed(litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "ner.jsonl", ner_rows())
+    code, _, last = litebert("evaluate", "--model", models["ner"], "--data", rows, "--perturb")
+    assert code == 2
+    assert "--perturb: the truth of ner is places in the text" in last
+    code, _, last = litebert("evaluate", "--model", models["classify"], "--data", data, "--perturb", "--seed=-1")
+    assert (code, "--seed -1: expected 0 or more" in last) == (2, True)
