@@ -48,7 +48,7 @@ bench: setup  ## Measure tokenizer, sentence splitting and preparation on LITEBE
 clean:  ## Remove environments, caches and the demo's output
 	rm -rf .venv .venv-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output ./*.egg-info
 
-.venv/.installed: EXTRAS := dev,peers,demo
+.venv/.installed: EXTRAS := dev,peers,demo,tune
 .venv-demo/.installed: EXTRAS := demo
 .venv/.installed .venv-demo/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"litebert needs Python 3.11 or later, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.11 ...")'

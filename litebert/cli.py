@@ -126,6 +126,9 @@ class FinetuneFlags:
     teacher: str | None = None
     """Folder or name of a model fine-tuned on the task, an ALBERT or any of BERT's family: its answers to the training
     rows are learnt beside their labels (--set teacher_weight, --set temperature)."""
+    tune: int | None = None
+    """Trials of a search for rate, epochs, batch size, warmup and weight decay around the given ones; the best one's
+    model is kept. OUT.tune holds the trials and the winner's recipe; a search that was killed goes on there."""
     epochs: float | None = None
     """Passes over the training rows."""
     batch_size: int | None = None
@@ -428,16 +431,17 @@ def finetune(task: str, /, *, flags: FinetuneFlags) -> Answer:
     from litebert.data.catalog import find_model
     from litebert.data.labelled import Columns
     from litebert.train.finetune import finetune as run
+    from litebert.train.search import search
 
-    report = run(
-        task,
-        model=find_model(flags.model),
-        train=flags.train,
-        dev=flags.dev,
-        out=flags.out,
-        columns=Columns(flags.text, flags.text_pair, flags.label),
-        settings=flags.settings(),
-    )
+    what: dict[str, Any] = {
+        "model": find_model(flags.model),
+        "train": flags.train,
+        "dev": flags.dev,
+        "out": flags.out,
+        "columns": Columns(flags.text, flags.text_pair, flags.label),
+        "settings": flags.settings(),
+    }
+    report = run(task, **what) if flags.tune is None else search(task, trials=flags.tune, **what)
     return Answer(data=report.to_dict(), text=f"model: {flags.out}")
 
 

@@ -4,7 +4,8 @@
 2. The embedding is solved for at the new width (`factorize`).
 3. Each block of the sharing plan starts from the source's layers that it stands for: their mean with units in one order
    (`merge`), or one of them; `best` tries all on real text and takes the one whose sentence vectors are closest.
-4. What else the source has is carried over: pooler, classifier, tokenizer, settings of sentence-transformers.
+4. What else the source has is carried over: pooler, heads of tasks, tokenizer, settings of sentence-transformers; the
+   masked-token head where the embedding, whose table is its matrix, is copied.
 5. The result is held against its source on the held-out sentences, before anything is trained.
 
 Dimensions: S sentences, H hidden, E embedding.
@@ -78,7 +79,8 @@ def compress(
         )
     tokenizer, model = load_tokenizer(source), loaded.model.eval().requires_grad_(False)
     config = student_config(model.config, tokenizer, embedding_size, sharing, layers)
-    heads = [name for name in model.heads if name != "masked_lm"]  # whose matrix is the embedding
+    # The matrix of the masked-token head is the embedding.
+    heads = [name for name in model.heads if name != "masked_lm" or _same_embedding(model.config, config)]
     covers = covered_layers(config, len(model.config.sharing_plan.attention))
     _check_start(start, covers)
     text = read_text(sample_sentences(texts, HELD_OUT + TO_SOLVE), tokenizer, config)
@@ -213,13 +215,15 @@ def carry_over(source: AlbertWithHeads, student: AlbertWithHeads) -> tuple[str, 
         for name, tensor in source.state_dict().items()
         if name.startswith("albert.pooler.") or name.partition(".")[2].partition(".")[0] in student.heads
     }
+    if "masked_lm" in student.heads:
+        bias = "heads.masked_lm.bias"
+        state[bias] = state[bias][: student.config.vocab_size]  # spare rows have no piece
     _load(student, state)
     return (*(["pooler"] if source.albert.pooler is not None else []), *student.heads)
 
 
 def _solve_embedding(source: Albert, config: AlbertConfig, text: Text, pooling: str) -> Factorized:
-    same = source.encoder.projection is not None and source.config.embedding_size == config.embedding_size
-    if same:
+    if _same_embedding(source.config, config):
         solved = copied(source.embedding, source)
     else:
         metric = sensitivity(source, text.trying, pooling, torch.Generator().manual_seed(0))
@@ -227,6 +231,11 @@ def _solve_embedding(source: Albert, config: AlbertConfig, text: Text, pooling: 
     word = "albert.embedding.word.weight"
     solved.tensors[word] = solved.tensors[word][: config.vocab_size]  # spare rows have no piece
     return solved
+
+
+def _same_embedding(source: AlbertConfig, config: AlbertConfig) -> bool:
+    """Whether the source's embedding is copied as it is: it is factorized already, at this width."""
+    return source.embedding_projection and source.embedding_size == config.embedding_size
 
 
 def _start(

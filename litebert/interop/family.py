@@ -86,9 +86,16 @@ _DISTILBERT_FIELDS = {
     "attention_dropout": "attention_probs_dropout_prob", "seq_classif_dropout": "classifier_dropout_prob",
 }  # fmt: skip
 
-_CLASSIFY = "heads.classify.classifier"
+_CLASSIFY, _CHOICE = "heads.classify.classifier", "heads.choice.classifier"
 _HIDDEN_LAYER = {"albert.pooler": "classifier.dense", _CLASSIFY: "classifier.out_proj"}
 """A classifier with a hidden layer of its own, which is what a pooler is."""
+
+_COMMON: dict[str, dict[str, str]] = {
+    "ForTokenClassification": {"heads.ner.classifier": "classifier"},
+    "ForQuestionAnswering": {"heads.qa.outputs": "qa_outputs"},
+    "ForMultipleChoice": {_CHOICE: "classifier"},
+}
+"""Heads that read tokens, or a pooler that has its place already."""
 
 
 class Family(NamedTuple):
@@ -116,7 +123,7 @@ _ROBERTA = Family(
     prefix="roberta",
     names=_ROBERTA_NAMES,
     decoder="lm_head.decoder.weight",
-    tasks={"ForSequenceClassification": _HIDDEN_LAYER},
+    tasks=_COMMON | {"ForSequenceClassification": _HIDDEN_LAYER},
     fixed={},
     fields={"classifier_dropout": "classifier_dropout_prob"},
     absent={"vocab_size": 50265, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
@@ -128,7 +135,7 @@ FAMILIES: dict[str, Family] = {
         prefix="bert",
         names=_BERT_NAMES,
         decoder="cls.predictions.decoder.weight",
-        tasks={"ForSequenceClassification": {_CLASSIFY: "classifier"}},
+        tasks=_COMMON | {"ForSequenceClassification": {_CLASSIFY: "classifier"}},
         fixed={},
         fields={"classifier_dropout": "classifier_dropout_prob"},
         absent={},
@@ -137,7 +144,11 @@ FAMILIES: dict[str, Family] = {
         prefix="distilbert",
         names=_DISTILBERT_NAMES,
         decoder="vocab_projector.weight",
-        tasks={"ForSequenceClassification": {"albert.pooler": "pre_classifier", _CLASSIFY: "classifier"}},
+        tasks=_COMMON
+        | {
+            "ForSequenceClassification": {"albert.pooler": "pre_classifier", _CLASSIFY: "classifier"},
+            "ForMultipleChoice": {"albert.pooler": "pre_classifier", _CHOICE: "classifier"},
+        },
         fixed={"type_vocab_size": 0, "layer_norm_eps": 1e-12, "pooling": "none", "pooler_activation": "relu"},
         fields=_DISTILBERT_FIELDS,
         absent={"num_hidden_layers": 6, "classifier_dropout_prob": 0.2},
@@ -146,7 +157,11 @@ FAMILIES: dict[str, Family] = {
         prefix="electra",
         names=_ELECTRA_NAMES,
         decoder="generator_lm_head.weight",
-        tasks={"ForSequenceClassification": _HIDDEN_LAYER},
+        tasks=_COMMON
+        | {
+            "ForSequenceClassification": _HIDDEN_LAYER,
+            "ForMultipleChoice": {"albert.pooler": "sequence_summary.summary", _CHOICE: "classifier"},
+        },
         fixed={"pooling": "none", "pooler_activation": "gelu"},
         fields={"embedding_size": "embedding_size", "classifier_dropout": "classifier_dropout_prob"},
         absent={"embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
@@ -157,7 +172,7 @@ FAMILIES: dict[str, Family] = {
         prefix="mpnet",
         names=_MPNET_NAMES,
         decoder="lm_head.decoder.weight",
-        tasks={"ForSequenceClassification": _HIDDEN_LAYER},
+        tasks=_COMMON | {"ForSequenceClassification": _HIDDEN_LAYER},
         # Its code knows the padding as id 1, whatever the config says.
         fixed={"type_vocab_size": 0, "position": "relative", "pad_token_id": 1},
         fields={},
@@ -190,7 +205,7 @@ def family_config(values: Mapping[str, Any]) -> AlbertConfig:
     if family.padded_positions:
         picked["position_offset"] = picked["pad_token_id"] + 1
         picked["max_position_embeddings"] -= picked["position_offset"]
-    if _task(family, values) and picked.get("pooling") == "none":
+    if "albert.pooler" in _task(family, values) and picked.get("pooling") == "none":
         picked["pooling"] = "first"
     return AlbertConfig.from_dict(picked | read_labels(values) | {"sharing": "none"})
 

@@ -65,8 +65,11 @@ class Fit:
     primary_metric: str
     evaluations: list[Evaluation] = field(default_factory=list)
     best: Evaluation | None = None
+    """None: no look at the dev set gave numbers."""
     state: State = field(default_factory=dict)
     """Parameters at the best evaluation."""
+    constant: bool = False
+    """Whether the best evaluation is that of one answer for all dev rows: it may score well, and is of no use."""
     problem: str = ""
     """Why the fit is no good: it diverged, learns nothing, or answers the same for every row; empty where all is
     well."""
@@ -75,8 +78,13 @@ class Fit:
 
     @property
     def score(self) -> tuple[float, float]:
-        """What to compare fits by: the best primary metric, then the lower dev loss."""
+        """What to compare states by: the best primary metric, then the lower dev loss."""
         return _score(self.best, self.primary_metric)
+
+    @property
+    def quality(self) -> tuple[bool, tuple[float, float]]:
+        """What to compare fits by: whether the answers differ at all, then the score."""
+        return self.best is not None and not self.constant, self.score
 
     @property
     def looks_since_best(self) -> int:
@@ -86,13 +94,13 @@ class Fit:
     def add(self, evaluation: Evaluation, model: nn.Module) -> None:
         """Take note of an evaluation, and of the parameters if it is the best so far."""
         self.evaluations.append(evaluation)
-        if self.best is None or _score(evaluation, self.primary_metric) > self.score:
+        if _score(evaluation, self.primary_metric) > self.score:
             self.best = evaluation
             self.state = {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
 def _score(evaluation: Evaluation | None, primary: str) -> tuple[float, float]:
-    if evaluation is None or not math.isfinite(evaluation.metrics["loss"]):
+    if evaluation is None or not all(math.isfinite(evaluation.metrics[name]) for name in (primary, "loss")):
         return -math.inf, -math.inf
     return evaluation.metrics[primary], -evaluation.metrics["loss"]
 
@@ -158,8 +166,13 @@ def ended(result: Fit, done: int, steps: Steps, collapsed: Callable[[Metrics], b
     """Whether nothing more is to be had of a fit; says in it why."""
     looks = result.evaluations
     stale = patience > 0 and result.looks_since_best >= patience
-    finished = stale or done == steps.total
-    if (finished or (2 * done >= steps.total and done >= PATIENCE)) and all(collapsed(look.metrics) for look in looks):
+    finished, lasting = stale or done == steps.total, 2 * done >= steps.total and done >= PATIENCE
+    result.constant = result.best is not None and collapsed(result.best.metrics)
+    # At its end the second half counts: before, an untrained model's answers may differ by chance.
+    same = [collapsed(look.metrics) for look in looks[len(looks) // 2 if finished else 0 :]]
+    if finished and result.best is None:
+        result.problem = f"the loss on the dev rows is {looks[-1].metrics['loss']} at step {done}"
+    elif (finished or lasting) and all(same):
         result.problem = f"the same answer for every dev row until step {done}"
     elif finished and len(looks) > 2 and min(look.loss for look in looks[1:]) > STUCK * looks[0].loss:
         result.problem = f"the training loss stays at {looks[0].loss:.4g} until step {done}"

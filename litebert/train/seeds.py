@@ -49,7 +49,7 @@ def run_seeds(
                     problem=problem,
                 )
             )
-            if done.score > best_fit.score:
+            if len(results) == 1 or done.quality > best_fit.quality:
                 best, best_fit = len(results) - 1, done
     return results, best, best_fit.state
 
@@ -62,7 +62,7 @@ def _restarting(attempt: Callable[[float], Fit], seed: int, rate: float) -> tupl
     lower = rate * RESTART_FACTOR
     log(f"collapse with seed {seed} at learning rate {rate:g}: {first.problem}. Starting again at {lower:.3g}.")
     second = attempt(lower)
-    chosen = max(first, second, key=lambda fit: fit.score)
+    chosen = max(first, second, key=lambda fit: fit.quality)
     if chosen.best is None:
         raise ConfigError(
             f"learning_rate = {rate:g}: training diverged, and at {lower:.3g} again ({second.problem}); "
@@ -70,5 +70,5 @@ def _restarting(attempt: Callable[[float], Fit], seed: int, rate: float) -> tupl
         )
     if second.problem:
         log(f"warning: the second attempt went wrong too ({second.problem}); this model is of little use")
-        return chosen, second.problem
+        return chosen, chosen.problem
     return chosen, f"restarted: {first.problem}"

@@ -43,6 +43,7 @@ def sources(prose: list[str], tmp_path_factory: pytest.TempPathFactory) -> Calla
         if not folder.exists():
             layers = "n_layers" if kind == "distilbert" else "num_hidden_layers"
             fields: dict[str, Any] = {layers: LAYERS, "max_position_embeddings": 66, "pad_token_id": 1}
+            fields["num_labels"] = 2 if end == "ForQuestionAnswering" else 3
             make(kind, end, folder, vocab_size=size, **fields)
             for file in wordpiece.iterdir():
                 shutil.copy(file, folder)
@@ -249,6 +250,32 @@ def test_a_classifier_comes_along(sources: Callable[..., Path], text: list[Path]
         labels = litebert.load(out).predict(["the file"])[0].to_dict()["scores"]
         assert set(labels) == {"LABEL_0", "LABEL_1", "LABEL_2"}
     assert "pooler_activation" in report.note or "transformers cannot open" in report.note, "a pooler with relu"
+
+
+@pytest.mark.parametrize(
+    ("kind", "end", "head"),
+    [("bert", "ForTokenClassification", "ner"), ("roberta", "ForTokenClassification", "ner"),
+     ("mpnet", "ForQuestionAnswering", "qa"), ("electra", "ForQuestionAnswering", "qa"),
+     ("distilbert", "ForMultipleChoice", "choice"), ("electra", "ForMaskedLM", "masked_lm")],
+)  # fmt: skip
+def test_heads_of_tokens_and_choices_come_along(
+    kind: str, end: str, head: str, sources: Callable[..., Path], text: list[Path], tmp_path: Path
+) -> None:
+    """The tensors are the source's; ELECTRA's embedding is factorized, so its masked-token head has its matrix."""
+    source = sources(kind, end)
+    report = compress(source, tmp_path / "albert", embedding_size=16 if kind == "electra" else 12, texts=text)
+    assert head in report.carried
+    ours, theirs = (load_model(folder) for folder in (tmp_path / "albert", source))
+    assert list(ours.heads) == [head]
+    for name, tensor in theirs.heads[head].state_dict().items():
+        assert torch.equal(ours.heads[head].state_dict()[name], tensor[: len(ours.heads[head].state_dict()[name])])
+    if head in ("ner", "choice"):
+        assert ours.config.labels == theirs.config.labels
+    if head == "masked_lm":
+        assert torch.equal(ours.albert.embedding.word.weight, theirs.albert.embedding.word.weight)
+        assert len(litebert.load(tmp_path / "albert").predict("The [MASK].")[0].masks[0]) == 5
+        wider = compress(source, tmp_path / "other", embedding_size=12, texts=text)
+        assert head not in wider.carried, "another embedding is another matrix"
 
 
 def test_settings_of_sentence_transformers_come_along(

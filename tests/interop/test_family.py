@@ -14,7 +14,14 @@ from litebert.errors import ConfigError, ModelFolderError
 from litebert.interop.convert import convert
 from litebert.interop.family import FAMILIES, family_names
 from litebert.interop.huggingface import load_model, read_config, read_json, read_model, save_model
-from litebert.interop.padded import AlbertForMaskedLM, AlbertForSequenceClassification, AlbertModel
+from litebert.interop.padded import (
+    AlbertForMaskedLM,
+    AlbertForMultipleChoice,
+    AlbertForQuestionAnswering,
+    AlbertForSequenceClassification,
+    AlbertForTokenClassification,
+    AlbertModel,
+)
 from litebert.model.attention import Layout
 from litebert.model.encoder import Trace
 from litebert.model.heads import build_model
@@ -112,18 +119,29 @@ def test_every_tensor_has_its_place(kind: str, tmp_path: Path) -> None:
 @EVERY_KIND
 @pytest.mark.parametrize(
     ("end", "wrapper"),
-    [("ForMaskedLM", AlbertForMaskedLM), ("ForSequenceClassification", AlbertForSequenceClassification)],
+    [
+        ("ForMaskedLM", AlbertForMaskedLM),
+        ("ForSequenceClassification", AlbertForSequenceClassification),
+        ("ForTokenClassification", AlbertForTokenClassification),
+        ("ForQuestionAnswering", AlbertForQuestionAnswering),
+        ("ForMultipleChoice", AlbertForMultipleChoice),
+    ],
 )
 def test_heads_are_those_of_transformers(kind: str, end: str, wrapper: type[AlbertModel], tmp_path: Path) -> None:
-    theirs, batch = make(kind, end, tmp_path), batch_of(kind)
+    theirs, batch = make(kind, end, tmp_path, num_labels=2 if end == "ForQuestionAnswering" else 3), batch_of(kind)
     loaded = read_model(tmp_path)
     assert (loaded.fresh, tuple(loaded.model.heads)) == ((), wrapper.heads)
-    assert (loaded.model.albert.pooler is None) == (end == "ForMaskedLM"), "their masked-token models have no pooler"
+    of_tokens = end in ("ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering")
+    assert (loaded.model.albert.pooler is None) == of_tokens, "their models that read tokens have no pooler"
+    if end == "ForMultipleChoice":
+        batch = {name: values.unflatten(0, (2, 2)) for name, values in batch.items()}
     with torch.no_grad():
-        found, expected = wrapper.wrap(loaded.model.eval())(**batch).logits, theirs(**batch).logits
-    real = batch["attention_mask"].bool() if end == "ForMaskedLM" else ...
-    assert_close(found[real], expected[real], atol=1e-5, rtol=1e-5)
-    if end == "ForSequenceClassification":
+        ours, answer = wrapper.wrap(loaded.model.eval())(**batch), theirs(**batch)
+    real = batch["attention_mask"].bool() if of_tokens else ...
+    for name in ("start_logits", "end_logits") if end == "ForQuestionAnswering" else ("logits",):
+        found, expected = getattr(ours, name)[real], getattr(answer, name)[real]
+        assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    if end in ("ForSequenceClassification", "ForTokenClassification"):
         assert loaded.model.config.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
 
 
@@ -229,9 +247,17 @@ def test_a_decoder_of_its_own_is_no_head_of_ours(tmp_path: Path) -> None:
     assert read_model(tmp_path, ("masked_lm",)).fresh == ("masked_lm",)
 
 
-def test_a_classifier_of_tokens_is_none_of_texts(tmp_path: Path) -> None:
+def test_a_classifier_is_what_the_class_says(tmp_path: Path) -> None:
+    """Names do not tell: of texts, of tokens, of choices, or of something else, which is left out."""
     make("bert", "ForTokenClassification", tmp_path)
-    assert list(load_model(tmp_path).heads) == []
+    values = read_json(tmp_path / "config.json")
+    for name, heads in (
+        ("BertForTokenClassification", ["ner"]),
+        ("BertForSequenceClassification", ["classify"]),
+        ("BertForNextSentencePrediction", []),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(values | {"architectures": [name]}))
+        assert list(load_model(tmp_path).heads) == heads
 
 
 def test_a_pickled_checkpoint_is_refused_with_the_way_out_which_works(tmp_path: Path) -> None:

@@ -119,6 +119,8 @@ RISING = [(0.6, 0.9), (0.7, 0.8), (0.8, 0.7)]
         ([*RISING, (0.7, 0.6), (0.7, 0.5)], 5, 0, "", ""),
         ([*RISING, (0.7, 0.6), (0.7, 0.5)], 10, 2, "", ""),  # the last step: it did not end early
         ([(0.5, 0.7)] * 4, 10, 0, "", "the same answer for every dev row until step 10"),
+        ([(0.52, 0.7), *[(0.5, 0.6)] * 2], 10, 0, "", "the same answer for every dev row until step 10"),
+        ([(0.5, 0.7), (0.5, 0.6), (0.52, 0.5)], 10, 0, "", ""),  # it came late
         ([(0.5, 0.7)] * 4, 4, 3, "", "the same answer for every dev row until step 4"),
         ([(0.5, 0.7)] * 4, 4, 0, "", ""),  # it may still come
         ([(0.5, 0.7), (0.55, 0.699), (0.52, 0.699)], 10, 0, "", "the training loss stays at 0.7 until step 10"),
@@ -132,6 +134,17 @@ def test_when_a_fit_ends(
     result = looks(*values)
     assert ended(result, done, Steps(10, 1, 1), collapsed, patience) == bool(stopped or problem)
     assert (result.stopped, result.problem) == (stopped, problem)
+
+
+def test_a_state_of_one_answer_is_known_however_it_scores() -> None:
+    result = looks((0.5, 0.7), (0.4, 0.6))
+    assert not ended(result, 2, Steps(10, 1, 1), collapsed, 0)
+    assert result.constant
+    other = looks((0.4, 0.7), (0.3, 0.6))
+    ended(other, 2, Steps(10, 1, 1), collapsed, 0)
+    assert not other.constant
+    assert other.quality > result.quality
+    assert other.score < result.score
 
 
 def test_a_collapse_that_lasts_is_ended_in_the_middle() -> None:
