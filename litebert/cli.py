@@ -362,13 +362,14 @@ def finetune(
     ----------
     task
         classify (one label for each text or pair of texts), multilabel (any number of them), regress (a number),
-        ner (entities), qa (answers as spans of a context) or choice (one of several texts).
+        ner (entities), qa (answers as spans of a context), choice (one of several texts) or embed (sentence
+        embeddings: from pairs with scores, pairs that belong together, or single texts).
     model
         Folder or name of the model to start from.
     train
         Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst; ner: CoNLL columns too; qa: SQuAD's .json too.
     dev
-        Rows to choose the best state by.
+        Rows to choose the best state by (embed: always pairs with scores).
     out
         Folder of the task model.
     text
@@ -438,6 +439,7 @@ def predict(
     out: Path | None = None,
     text: str | None = None,
     text_pair: str | None = None,
+    task: str | None = None,
     device: str = "auto",
 ) -> None:
     """Answer rows, in their order: JSON lines on stdout, or a file of the kind its name says.
@@ -454,13 +456,15 @@ def predict(
         Column of the text; found by its usual names where not given.
     text_pair
         Column of the second text.
+    task
+        embed or fill-mask, instead of what the model is for: sentence embeddings of any encoder, or its masked words.
     device
         auto, cpu or cuda.
     """
     from litebert.data.labelled import Columns
     from litebert.infer.predictor import predict_file
 
-    predict_file(model, source, out, columns=Columns(text, text_pair), device=device)
+    predict_file(model, source, out, columns=Columns(text, text_pair), task=task, device=device)
 
 
 @app.command

@@ -13,6 +13,7 @@ from torch import Tensor
 from litebert.errors import ConfigError, ModelFolderError
 from litebert.files import require_empty
 from litebert.interop import configs
+from litebert.interop.configs import read_json
 from litebert.interop.huggingface import (
     CONFIG,
     OWN,
@@ -22,7 +23,6 @@ from litebert.interop.huggingface import (
     completed,
     own_names,
     read_config,
-    read_json,
     read_model,
     save_model,
 )

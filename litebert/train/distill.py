@@ -16,7 +16,7 @@ from litebert.data.pairs import PairSettings
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ConfigError
 from litebert.evaluate.embeddings import probe
-from litebert.interop.huggingface import load_model
+from litebert.interop.huggingface import is_embedder, load_model, read_model
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.corpora import (
     TextRunSettings,
@@ -68,9 +68,10 @@ def _distill(
     known = claim(out, settings, resume=resume)
     corpora = open_folders(settings, here)
     tokenizer = load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
-    heads = ("masked_lm",) if settings.teaching.masked_lm else ()
     source = find_model(settings.student)
-    model = load_model(source, heads, generator=torch.Generator().manual_seed(settings.seed))
+    heads = [*(["masked_lm"] if settings.teaching.masked_lm else []), *(["embed"] if is_embedder(source) else [])]
+    loaded = read_model(source, heads, generator=torch.Generator().manual_seed(settings.seed))
+    model = loaded.model
     teacher = load_model(find_model(settings.teacher), ()).to(here.device)
     for config, folder in ((model.config, source), (teacher.config, find_model(settings.teacher))):
         require_tokenizer(config, folder, tokenizer)
@@ -99,6 +100,7 @@ def _distill(
         trained=student,
         model=model,
         objective=objective,
+        kept={name: value for name, value in loaded.extra.items() if name == "length" and "embed" in heads},
         probe=(lambda: probe(model.albert, tokenizer, places(), precision=precision)) if settings.probes else None,
     )
     return TextRunReport(**run.go(received, known))
