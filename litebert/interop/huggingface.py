@@ -123,15 +123,9 @@ def read_model(
     state = own_names(read_tensors(folder / WEIGHTS), stored, folder, values)
     stored = completed(stored, state, values, tokenizer)
     extra = own.get("extra", {})
-    if heads is None:
-        heads = [*_heads_in(state), *(["embed"] if is_embedder(folder) else [])]
-    if "embed" in heads and has_sentences(folder):
-        settings = read_sentences(folder)
-        stored = replace(stored, **settings.config())
-        longest = stored.max_position_embeddings
-        extra = {"length": min(settings.length or longest, longest)} | extra
-    if "embed" in heads and not stored.sentence_normalized:
-        extra = {"decision": {"normalized": False}} | extra
+    heads = heads_of(folder, state) if heads is None else heads
+    if "embed" in heads:
+        stored, extra = with_sentences(folder, stored, extra)
     config = AlbertConfig.from_dict(stored.to_dict() | dict(overrides)) if overrides else stored
     if config.labels != stored.labels:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(_LABELLED)}
@@ -144,6 +138,21 @@ def is_embedder(folder: str | Path) -> bool:
     names none, sentence-transformers' modules.json says so."""
     task = read_own(folder).get("extra", {}).get("task")
     return has_sentences(Path(folder)) if task is None else task == "embed"
+
+
+def heads_of(folder: Path, state: Mapping[str, Tensor]) -> list[str]:
+    """The heads that a folder with these tensors holds."""
+    return [*_heads_in(state), *(["embed"] if is_embedder(folder) else [])]
+
+
+def with_sentences(folder: Path, config: AlbertConfig, extra: Mapping[str, Any]) -> tuple[AlbertConfig, dict[str, Any]]:
+    """Add what a folder's files of sentence-transformers say to its config and to `extra`, where it has such files."""
+    kept = {name: value for name, value in extra.items() if name != "decision"}
+    if has_sentences(folder):
+        settings, longest = read_sentences(folder), config.max_position_embeddings
+        config = replace(config, **settings.config())
+        kept.setdefault("length", min(settings.length or longest, longest))
+    return config, kept | ({} if config.sentence_normalized else {"decision": {"normalized": False}})
 
 
 def _heads_in(state: Mapping[str, Tensor]) -> list[str]:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 import litebert
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ModelFolderError
 from litebert.infer.predictor import Predictor
+from litebert.interop.convert import convert
 from litebert.interop.huggingface import is_embedder, read_model, save_model
 from litebert.interop.sentences import SENTENCE_FILES, SentenceSettings, has_sentences, read_sentences, write_sentences
 from litebert.model.packed import pack_lists
@@ -112,6 +114,20 @@ def test_our_own_block_keeps_its_settings_too(tokenizer: Tokenizer, tmp_path: Pa
     loaded = read_model(embedder(tokenizer, tmp_path / "m", **own))
     assert (loaded.model.config.sentence_pooling, loaded.model.config.sentence_normalized) == ("max", False)
     assert loaded.fresh == ()
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_converted_folder_is_for_embeddings_too(tokenizer: Tokenizer, tmp_path: Path, pickled: bool) -> None:
+    folder = embedder(tokenizer, tmp_path / "m", sentence_pooling="first", sentence_normalized=False)
+    before = litebert.load(folder).predict(TEXTS[0])[0].embedding
+    (folder / "litebert.json").unlink()
+    if pickled:
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        (folder / "model.safetensors").unlink()
+    convert(folder, tmp_path / "out")
+    after = litebert.load(tmp_path / "out")
+    assert after.windowing.length == 40
+    assert (after.predict(TEXTS[0])[0].embedding == before).all()
 
 
 def test_saving_again_gives_equal_bytes_and_replaces(tokenizer: Tokenizer, tmp_path: Path) -> None:
