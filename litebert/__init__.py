@@ -22,6 +22,7 @@ _ROOMS = {
     "AlbertForQuestionAnswering": "litebert.interop.padded",
     "AlbertForTokenClassification": "litebert.interop.padded",
     "TextClassifier": "litebert.infer.estimators",
+    "TextEmbedder": "litebert.infer.estimators",
     "TextRegressor": "litebert.infer.estimators",
     "TokenTagger": "litebert.infer.estimators",
     "load": "litebert.infer.predictor",
@@ -38,6 +39,7 @@ __all__ = [
     "AlbertForTokenClassification",
     "AlbertModel",
     "TextClassifier",
+    "TextEmbedder",
     "TextRegressor",
     "TokenTagger",
     "load",
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from litebert.infer.estimators import TextClassifier, TextRegressor, TokenTagger
+    from litebert.infer.estimators import TextClassifier, TextEmbedder, TextRegressor, TokenTagger
     from litebert.infer.predictor import load
     from litebert.interop.padded import (
         AlbertForMaskedLM,

@@ -112,7 +112,7 @@ class FinetuneFlags:
     train: Path
     """Labelled rows: .csv .tsv .jsonl .parquet, also .gz .xz .zst; ner: CoNLL columns too; qa: SQuAD's .json too."""
     dev: Path
-    """Rows to choose the best state by."""
+    """Rows to choose the best state by (embed: always pairs with scores)."""
     out: Path
     """Folder of the task model."""
     text: str | None = None
@@ -426,7 +426,8 @@ def finetune(task: str, /, *, flags: FinetuneFlags) -> Answer:
     ----------
     task
         classify (one label for each text or pair of texts), multilabel (any number of them), regress (a number),
-        ner (entities), qa (answers as spans of a context) or choice (one of several texts).
+        ner (entities), qa (answers as spans of a context), choice (one of several texts) or embed (sentence
+        embeddings: from pairs with scores, pairs that belong together, or single texts).
     """
     from litebert.data.catalog import find_model
     from litebert.data.labelled import Columns
@@ -455,6 +456,7 @@ def predict(
     text: str | None = None,
     text_pair: str | None = None,
     abstain_below: float | None = None,
+    task: str | None = None,
     device: str = "auto",
 ) -> None:
     """Answer rows, in their order: JSON lines on stdout, or a file of the kind its name says.
@@ -473,13 +475,16 @@ def predict(
         Column of the second text.
     abstain_below
         Probability below which a row is left without an answer (classify, choice): `abstained` is true then.
+    task
+        embed or fill-mask, instead of what the model is for: sentence embeddings of any encoder, or its masked words.
     device
         auto, cpu or cuda.
     """
     from litebert.data.labelled import Columns
     from litebert.infer.predictor import predict_file
 
-    predict_file(model, source, out, columns=Columns(text, text_pair), abstain_below=abstain_below, device=device)
+    columns = Columns(text, text_pair)
+    predict_file(model, source, out, columns=columns, task=task, abstain_below=abstain_below, device=device)
 
 
 @app.command

@@ -24,6 +24,7 @@ PAIR_NAMES = (
     ("premise", "hypothesis"),
     ("question", "sentence"),
     ("question1", "question2"),
+    ("anchor", "positive"),
 )
 LABEL_NAMES = ("label", "labels", "class", "category", "target")
 
@@ -187,6 +188,17 @@ def label_name(value: object, column: str, where: str) -> str:
             raise InputError(f"{where}: the label ({column!r}) is missing; label that row or remove it")
         return name
     raise InputError(f"{where}: the label ({column!r}) is {kind_of(value)}; classify takes one text or number a row")
+
+
+def number_of(value: object, column: str, where: str) -> float:
+    """Return a field as a finite number; raises InputError where it is none."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{where}: {value!r} in {column!r} is no finite number; correct that row or remove it")
+    return number
 
 
 def kind_of(value: object) -> str:

@@ -10,16 +10,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
-from litebert.data.examples import encode_rows
+from litebert.data.examples import Examples, encode_rows
 from litebert.data.rows import read_rows
 from litebert.evaluate.evaluate import MAX_TOKENS, Precision, to_packed
-from litebert.evaluate.metrics import Metrics
+from litebert.evaluate.metrics import Floats, Metrics
 from litebert.model.encoder import Albert
+from litebert.model.pooling import pool
 from litebert.text.tokenizer import Tokenizer
 
 Vectors = npt.NDArray[np.float32]
+
+TINY = 1e-12
+"""A vector is divided by its length, at least by this."""
 
 STS_B = Path("glue", "STS-B", "dev.tsv")
 CLINC150 = Path("clinc150")
@@ -41,16 +44,25 @@ def sentence_vectors(
     encoder.eval()
     device = next(encoder.parameters()).device
     examples = encode_rows(tokenizer, texts, None, max_length)
-    sums = np.zeros((len(texts), encoder.config.hidden_size), dtype=np.float32)
+    outputs = np.zeros((len(examples), encoder.config.hidden_size), dtype=np.float32)
     for batch in examples.batches(examples.by_length(), MAX_TOKENS):
         packed = to_packed(batch, device)
         with precision():
             hidden = encoder(packed).float()  # (T, H)
-        sizes = np.diff(batch.cu_seqlens)
-        owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(device)
-        totals = torch.zeros(len(sizes), hidden.shape[1], device=device).index_add_(0, owner, hidden[: len(owner)])
-        np.add.at(sums, examples.rows[batch.sequences], totals.cpu().numpy())
-    return F.normalize(torch.from_numpy(sums), dim=-1).numpy()
+        outputs[batch.sequences] = pool(hidden, packed, "mean").cpu().numpy()
+    return row_vectors(examples, outputs)
+
+
+def row_vectors(examples: Examples, outputs: Floats, *, normalized: bool = True) -> Vectors:
+    """Vectors of rows (R, H) from those of their windows (n, H): the mean, each counting as many times as it has
+    tokens, so that means over tokens stay such; then of length 1 unless not wanted."""
+    rows, lengths = examples.rows, examples.lengths
+    sums = np.zeros((examples.num_rows, outputs.shape[1]), dtype=np.float64)
+    np.add.at(sums, rows, outputs * lengths[:, None])
+    means = sums / np.bincount(rows, lengths, examples.num_rows)[:, None]
+    if normalized:
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), TINY)
+    return means.astype(np.float32)
 
 
 def sts_spearman(encoder: Albert, tokenizer: Tokenizer, file: Path, *, precision: Precision = nullcontext) -> float:

@@ -75,6 +75,16 @@ def multilabel_metrics(gold: Bools, predicted: Bools) -> Metrics:
     return metrics
 
 
+def correlations(gold: Doubles, predicted: Doubles) -> Metrics:
+    """`pearson` and `spearman` of two rows of numbers (R,); 0 where one side is constant, for which they have no
+    value."""
+    from scipy.stats import pearsonr, spearmanr
+
+    if len(gold) < 2 or np.ptp(gold) == 0 or np.ptp(predicted) == 0:
+        return {"pearson": 0.0, "spearman": 0.0}
+    return {"pearson": float(pearsonr(gold, predicted)[0]), "spearman": float(spearmanr(gold, predicted)[0])}
+
+
 def regression_metrics(gold: Doubles, predicted: Doubles) -> Metrics:
     """Compare numbers with the right ones, both (R,).
 
@@ -82,17 +92,12 @@ def regression_metrics(gold: Doubles, predicted: Doubles) -> Metrics:
     where one side is constant, for which they have no value. Mean squared and absolute error, `r2`, and `spread`:
     the deviation of the answers as a share of that of the truth, 0 for a model that has collapsed.
     """
-    from scipy.stats import pearsonr, spearmanr
     from sklearn.metrics import mean_absolute_error, mean_squared_error
 
-    constant = len(gold) < 2 or np.ptp(gold) == 0 or np.ptp(predicted) == 0
-    pearson = 0.0 if constant else float(pearsonr(gold, predicted)[0])
-    spearman = 0.0 if constant else float(spearmanr(gold, predicted)[0])
+    both = correlations(gold, predicted)
     mse, deviation = float(mean_squared_error(gold, predicted)), float(np.std(gold))
-    return {
-        "pearson": pearson,
-        "spearman": spearman,
-        "pearson_spearman": (pearson + spearman) / 2,
+    return both | {
+        "pearson_spearman": (both["pearson"] + both["spearman"]) / 2,
         "mse": mse,
         "mae": float(mean_absolute_error(gold, predicted)),
         "r2": 1 - mse / deviation**2 if deviation else 0.0,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from litebert import config
@@ -297,6 +297,56 @@ class TokenTagger(TextEstimator):
         if fitting:
             self.n_features_in_ = 1
         return sentences
+
+
+class TextEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Sentence embeddings of texts as numbers for other estimators: any encoder, nothing is fitted.
+
+    It names its model and keeps none of it: a pickle needs the folder where it is used.
+    """
+
+    def __init__(self, model: str | Path | None = None, *, device: str = "auto") -> None:
+        """Take note of the parameters. model: folder or name of an encoder."""
+        self.model = model
+        self.device = device
+
+    def __sklearn_tags__(self) -> Any:
+        """Texts instead of tables of numbers, and nothing to fit."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.requires_fit = False
+        return tags
+
+    def __getstate__(self) -> Any:
+        """All but the loaded model."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_loaded"}
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn nothing; the texts are looked at."""
+        _single_texts(X)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Vectors (R, H) of texts, fp32."""
+        answers: list[Any] = self._predictor().predict(_single_texts(X))
+        return np.stack([answer.embedding for answer in answers])
+
+    def _predictor(self) -> Predictor:
+        if self.model is None:
+            raise ConfigError("model = None: name the folder of the model that makes the embeddings")
+        wanted = (str(self.model), self.device)
+        if self.__dict__.get("_loaded", (None,))[0] != wanted:
+            self._loaded = wanted, load(self.model, task="embed", device=self.device)
+        return self._loaded[1]
+
+
+def _single_texts(X: Any) -> list[str]:
+    inputs = _text_inputs(X)
+    for i, given in enumerate(inputs):
+        if given.text_pair is not None:
+            raise InputError(f"X[{i}] is a pair of texts; give one text a row")
+    return [given.text for given in inputs]
 
 
 def _starts(tokens: Sequence[str]) -> list[int]:

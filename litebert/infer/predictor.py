@@ -12,7 +12,7 @@ from litebert.data.catalog import find_model
 from litebert.data.labelled import Columns, Labelled, merged
 from litebert.data.rows import STDIN, Row, write_rows
 from litebert.data.shards import open_corpus
-from litebert.errors import InputError, ModelFolderError, OutputError
+from litebert.errors import ConfigError, InputError, ModelFolderError, OutputError
 from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import MAX_TOKENS, head_outputs, model_tokenizer
 from litebert.evaluate.metrics import Floats
@@ -21,7 +21,7 @@ from litebert.infer.fill_mask import MASK, complete
 from litebert.infer.held_out import held_out_metrics
 from litebert.interop.huggingface import read_model
 from litebert.model.heads import AlbertWithHeads
-from litebert.tasks.table import TASKS, AnyTask, task_of
+from litebert.tasks.table import FILL_MASK, TASKS, AnyTask, task_of
 from litebert.tasks.task import Answer, Encoded, Windowing
 from litebert.text.tokenizer import Tokenizer
 from litebert.train.loop import Precision, autocast, choose_device
@@ -72,7 +72,7 @@ class Predictor:
     @property
     def task(self) -> str:
         """The name of the task, or `fill-mask` for a pre-trained model without one."""
-        return self.job.name if self.job else "fill-mask"
+        return self.job.name if self.job else FILL_MASK
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -151,26 +151,35 @@ class Predictor:
 def load(
     folder: str | Path,
     *,
+    task: str | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
     max_tokens: int = MAX_TOKENS,
 ) -> Predictor:
     """Load a model by its folder, ours or one of transformers, or by its name in the catalogue, to answer with.
 
+    task: what to answer instead of the model's own task: `embed`, which every encoder can, or `fill-mask`.
     precision: fp32, whose answers do not depend on the machine; bf16; auto (bf16 where it is fast).
     max_tokens: of a batch. Raises ModelFolderError where the folder holds no model, a damaged one, or no
     tokenizer; TokenizerError where the tokenizer is another model's.
     """
-    folder = find_model(folder)
-    loaded = read_model(folder)
-    tokenizer = model_tokenizer(folder)
-    if task_of(loaded.model, loaded.extra) is None and "masked_lm" not in loaded.model.heads:
-        raise ModelFolderError(
-            f"{folder} holds an encoder that answers nothing by itself; give it a task: litebert finetune classify"
+    if task not in (None, "embed", FILL_MASK):
+        raise ConfigError(
+            f"task {task!r}: a model answers what it was fine-tuned for; besides it can be asked for embed and "
+            f"{FILL_MASK}"
         )
-    return Predictor(
-        loaded.model, tokenizer, extra=loaded.extra, device=device, precision=precision, max_tokens=max_tokens
-    )
+    folder = find_model(folder)
+    loaded = read_model(folder, ("embed",) if task == "embed" else None)
+    tokenizer = model_tokenizer(folder)
+    extra = loaded.extra if task is None else loaded.extra | {"task": task}
+    if task_of(loaded.model, extra) is None and "masked_lm" not in loaded.model.heads:
+        raise ModelFolderError(
+            f"{folder} has no head for masked words; ask another model"
+            if task == FILL_MASK
+            else f"{folder} holds an encoder that answers nothing by itself; give it a task (litebert finetune "
+            "classify), or ask for sentence embeddings: --task embed"
+        )
+    return Predictor(loaded.model, tokenizer, extra=extra, device=device, precision=precision, max_tokens=max_tokens)
 
 
 def predict_file(
@@ -180,19 +189,20 @@ def predict_file(
     *,
     columns: Columns | None = None,
     abstain_below: float | None = None,
+    task: str | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
 ) -> int:
     """Answer every row of a file, or of standard input ("-"), and write the records in order; returns their
     number.
 
-    The fields of a row pass through, the answer's are added. `out` None: JSON lines on standard output. Rows
-    are read, answered and written a chunk at a time; a file appears when it is whole. `abstain_below`: answers of less
-    probability are left out (`abstained`); raises ConfigError where the model's answers have none.
+    task: see `load`. The fields of a row pass through, the answer's are added. `out` None: JSON lines on standard
+    output. Rows are read, answered and written a chunk at a time; a file appears when it is whole. `abstain_below`:
+    answers of less probability are left out (`abstained`); raises ConfigError where the model's answers have none.
     """
     if out is not None and str(source) != STDIN and Path(out).resolve() == Path(source).resolve():
         raise OutputError(f"{out} is the file with the rows; give --out another name")
-    predictor = load(model, device=device, precision=precision)
+    predictor = load(model, task=task, device=device, precision=precision)
     field = "" if abstain_below is None else answer_field(predictor.job, abstain_below)
     with progress("predicting", unit="rows") as advance:
         rows = _answered(predictor, source, columns or Columns(), advance, field, abstain_below or 0.0)
@@ -275,6 +285,7 @@ def judged(
     predictor: Predictor, task: AnyTask, rows: Labelled[Any, Any], label: str = "evaluating", *, notes: bool = True
 ) -> Judged:
     """Answer labelled rows and compare; `label`: what the progress is called; notes: say what is unusual."""
+    task.check_judged(rows)
     encoded = predictor.encode(rows.inputs)
     gold = task.gold(rows, encoded, predictor.labels)
     for note in (*rows.notes, *task.window_notes(encoded.long_rows, encoded.cut, predictor.windowing.length)):

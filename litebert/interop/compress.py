@@ -27,8 +27,9 @@ from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.files import new_folder, require_empty
 from litebert.interop.compressed import Closeness, CompressReport, closeness
 from litebert.interop.factorize import Factorized, copied, factorize, sensitivity, sentence_vectors
-from litebert.interop.huggingface import SENTENCE_FILES, SavedModel, read_json, read_model, save_model
+from litebert.interop.huggingface import SavedModel, read_model, save_model
 from litebert.interop.merge import State, aligned_attention, aligned_ffn, low_rank, mean
+from litebert.interop.sentences import SENTENCE_FILES
 from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Albert
 from litebert.model.heads import AlbertWithHeads, build_model
@@ -84,7 +85,7 @@ def compress(
     covers = covered_layers(config, len(model.config.sharing_plan.attention))
     _check_start(start, covers)
     text = read_text(sample_sentences(texts, HELD_OUT + TO_SOLVE), tokenizer, config)
-    pooling = read_pooling(source)
+    pooling = model.config.sentence_pooling
     student = build_model(config, heads, generator=torch.Generator().manual_seed(0)).eval().requires_grad_(False)
     carried = carry_over(model, student)
     embedding = _solve_embedding(model.albert, config, text, pooling)
@@ -105,7 +106,8 @@ def compress(
         carried=(*carried, *_sentence_files(source)),
         text=text.origin,
     )
-    saved = _write(out, source, student, tokenizer, dict(loaded.extra) | _extra(source, report))
+    extra = dict(loaded.extra) | {"compressed": json.loads(json.dumps(report.origin()))}
+    saved = _write(out, source, student, tokenizer, extra)
     return replace(report, note=saved.note)
 
 
@@ -201,13 +203,6 @@ def read_text(sample: Sample, tokenizer: Tokenizer, config: AlbertConfig) -> Tex
     return Text(encode(held_out), encode(solving), encode(solving[:TO_TRY]), sample.origin)
 
 
-def read_pooling(folder: Path) -> str:
-    """What stands for a sentence, by sentence-transformers' settings: `first` or `mean`, which it is without them."""
-    file = folder / "1_Pooling" / "config.json"
-    values = read_json(file) if file.is_file() else {}
-    return "first" if values.get("pooling_mode_cls_token") or values.get("pooling_mode") == "cls" else "mean"
-
-
 def carry_over(source: AlbertWithHeads, student: AlbertWithHeads) -> tuple[str, ...]:
     """Copy pooler and heads, which stand on vectors of the same width; returns their names."""
     state = {
@@ -219,7 +214,8 @@ def carry_over(source: AlbertWithHeads, student: AlbertWithHeads) -> tuple[str, 
         bias = "heads.masked_lm.bias"
         state[bias] = state[bias][: student.config.vocab_size]  # spare rows have no piece
     _load(student, state)
-    return (*(["pooler"] if source.albert.pooler is not None else []), *student.heads)
+    heads = [name for name, head in student.heads.items() if any(True for _ in head.parameters())]
+    return (*(["pooler"] if source.albert.pooler is not None else []), *heads)
 
 
 def _solve_embedding(source: Albert, config: AlbertConfig, text: Text, pooling: str) -> Factorized:
@@ -335,11 +331,3 @@ def _without_relative(source: AlbertWithHeads, text: Text, pooling: str) -> Clos
 
 def _sentence_files(source: Path) -> list[str]:
     return [name for name in SENTENCE_FILES if (source / name).is_file()]
-
-
-def _extra(source: Path, report: CompressReport) -> dict[str, Any]:
-    """What litebert.json keeps: where the model comes from, and the longest text it is meant for."""
-    settings = source / "sentence_bert_config.json"
-    length = read_json(settings).get("max_seq_length") if settings.is_file() else None
-    limit = {"length": min(length, report.config.max_position_embeddings)} if isinstance(length, int) else {}
-    return {"compressed": json.loads(json.dumps(report.origin()))} | limit

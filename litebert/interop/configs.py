@@ -1,8 +1,11 @@
 """Configs of other programs: ours <-> transformers' config.json, and the original's albert_config.json -> ours."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from litebert.errors import ModelFolderError
 from litebert.interop.names import CLASSIFIERS
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import TASKS
@@ -116,3 +119,26 @@ def classifier(values: Mapping[str, Any]) -> str:
     """Return the head that a folder's `classifier` tensors are, by the class that its config.json names."""
     written = values.get("architectures") or ()
     return next((name for name in CLASSIFIERS if TASKS[name].hugging_face in written), CLASSIFIERS[0])
+
+
+def parse_json(path: Path) -> Any:
+    """Read a JSON file of a model; raises ModelFolderError where there is none that makes sense."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelFolderError(f"{path.parent} holds no model, {path.name} is missing: name another") from None
+    except (OSError, ValueError) as error:
+        raise ModelFolderError(f"{path} cannot be read ({error}): get the model again") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises ModelFolderError where there is none."""
+    values = parse_json(path)
+    if not isinstance(values, dict):
+        raise ModelFolderError(f"{path} holds no JSON object: get the model again")
+    return values
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write a JSON file; equal values give equal bytes."""
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from torch import Tensor
 from litebert.errors import ConfigError, ModelFolderError
 from litebert.files import require_empty
 from litebert.interop import configs
+from litebert.interop.configs import read_json
 from litebert.interop.huggingface import (
     CONFIG,
     OWN,
@@ -20,11 +21,13 @@ from litebert.interop.huggingface import (
     SavedModel,
     assemble,
     completed,
+    heads_of,
     own_names,
     read_config,
-    read_json,
     read_model,
+    read_own,
     save_model,
+    with_sentences,
 )
 from litebert.interop.names import from_outside, tensor_names
 from litebert.interop.tensorflow import find_checkpoint, read_checkpoint
@@ -70,8 +73,11 @@ def _from_hugging_face(folder: Path) -> tuple[AlbertWithHeads, Mapping[str, Any]
     config = read_config(folder)
     values = read_json(folder / CONFIG)
     state = own_names(_unpickle(folder / PICKLED), config, folder / PICKLED, values)
-    config = completed(config, state, values)
-    return assemble(config, state, folder / PICKLED, values=values, generator=_generator())[0], {}
+    config, heads, extra = completed(config, state, values), heads_of(folder, state), read_own(folder).get("extra", {})
+    if "embed" in heads:
+        config, extra = with_sentences(folder, config, extra)
+    model, _ = assemble(config, state, folder / PICKLED, heads=heads, values=values, generator=_generator())
+    return model, extra
 
 
 def _generator() -> torch.Generator:

@@ -25,6 +25,7 @@ from torch import Tensor
 from litebert.model.attention import packed_layout
 from litebert.model.encoder import Albert, Embedding
 from litebert.model.packed import Packed
+from litebert.model.pooling import pool
 
 _PROBES = 4
 """Random directions of each sentence's vector whose gradients are taken."""
@@ -41,12 +42,8 @@ class Factorized(NamedTuple):
 
 
 def sentence_vectors(hidden: Tensor, packed: Packed, pooling: str) -> Tensor:
-    """The normalized vector of each sequence, the mean of its tokens or its first: (T, H) -> (S, H)."""
-    lengths = packed.cu_seqlens.diff().long()
-    if pooling == "first":
-        return F.normalize(hidden[packed.cu_seqlens[:-1].long()], dim=-1)
-    owner = torch.repeat_interleave(torch.arange(len(lengths)), lengths)  # (T,)
-    return F.normalize(hidden.new_zeros(len(lengths), hidden.shape[1]).index_add(0, owner, hidden), dim=-1)
+    """The normalized vector of each sequence, see `pool`: (T, H) -> (S, H)."""
+    return F.normalize(pool(hidden, packed, pooling), dim=-1)
 
 
 def sensitivity(source: Albert, batches: Sequence[Packed], pooling: str, generator: torch.Generator) -> Tensor:

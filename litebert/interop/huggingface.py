@@ -1,6 +1,5 @@
 """Model folders in Hugging Face's layout: ALBERT's saved so that transformers opens them, BERT's family loaded."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,10 @@ from torch import Tensor
 from litebert.errors import ConfigError, ModelFolderError, OutputError, TokenizerError
 from litebert.files import new_folder
 from litebert.interop import configs
+from litebert.interop.configs import read_json, write_json
 from litebert.interop.family import FAMILIES, family_config, family_names, from_family
 from litebert.interop.names import Side, from_outside, missing_outside, to_outside
+from litebert.interop.sentences import SENTENCE_FILES, has_sentences, read_sentences, write_sentences
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import TASKS, AlbertWithHeads, initialize, with_pooler
 from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
@@ -23,13 +24,6 @@ from litebert.text.unigram import SentencePieceTokenizer
 
 CONFIG, WEIGHTS, OWN = "config.json", "model.safetensors", "litebert.json"
 MODEL_FILES = {CONFIG, WEIGHTS, OWN, "spiece.model", "tokenizer.json", "tokenizer_config.json"}
-SENTENCE_FILES = (
-    "modules.json",
-    "1_Pooling/config.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-)
-"""Settings of sentence-transformers, where a model has them: pooling, longest text, normalization."""
 FORMAT_VERSION = 1
 
 _LABELLED = ("heads.classify.", "heads.ner.")
@@ -85,11 +79,13 @@ def save_model(
         if config.embedding_dropout_prob != config.hidden_dropout_prob:
             own["embedding_dropout_prob"] = config.embedding_dropout_prob
     with new_folder(folder) as path:
-        _write_json(path / CONFIG, configs.to_hugging_face(config, heads))
-        _write_json(path / OWN, own | {"extra": dict(extra or {})})
+        write_json(path / CONFIG, configs.to_hugging_face(config, heads))
+        write_json(path / OWN, own | {"extra": dict(extra or {})})
         (path / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
         if tokenizer is not None:
             tokenizer.save(path)
+        if "embed" in heads:
+            write_sentences(path, config, (extra or {}).get("length", config.max_position_embeddings))
     note = (
         f"{folder}: transformers cannot open this model (sharing {config.sharing!r}, pooling {config.pooling!r}, "
         f"block {config.block!r}, position {config.position!r}: one of them is litebert's own); litebert can"
@@ -117,9 +113,10 @@ def read_model(
 ) -> LoadedModel:
     """Load a model folder, ours or one of transformers (ALBERT or one of BERT's family), in fp32 on the CPU.
 
-    heads: names to have (None: those that the folder holds); a head that is not stored gets new weights from
-    `generator` and is named in `fresh`. overrides: config fields to replace (dropouts, labels); with other
-    labels than stored the classifier is new. Where the folder holds no pooler, the model has one if a head reads it.
+    heads: names to have (None: those that the folder holds, and `embed` where it is for sentence embeddings, see
+    `is_embedder`); a head that is not stored gets new weights from `generator` and is named in `fresh`. overrides:
+    config fields to replace (dropouts, labels); with other labels than stored the classifier is new. Where the folder
+    holds no pooler, the model has one if a head reads it.
     Raises ModelFolderError: no model, damaged, tensors missing or of another shape; TokenizerError: the tokenizer
     beside it is not the model's.
     """
@@ -128,11 +125,41 @@ def read_model(
     tokenizer = _check_tokenizer(folder, stored, own)
     state = own_names(read_tensors(folder / WEIGHTS), stored, folder, values)
     stored = completed(stored, state, values, tokenizer)
+    extra = own.get("extra", {})
+    heads = heads_of(folder, state) if heads is None else heads
+    if "embed" in heads:
+        stored, extra = with_sentences(folder, stored, extra)
     config = AlbertConfig.from_dict(stored.to_dict() | dict(overrides)) if overrides else stored
     if config.labels != stored.labels:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(_LABELLED)}
     model, fresh = assemble(config, state, folder, heads=heads, values=values, generator=generator)
-    return LoadedModel(model, fresh, own.get("extra", {}))
+    return LoadedModel(model, fresh, extra)
+
+
+def is_embedder(folder: str | Path) -> bool:
+    """Whether a model folder is for sentence embeddings: what litebert.json names as its task is `embed`; where it
+    names none, sentence-transformers' modules.json says so."""
+    task = read_own(folder).get("extra", {}).get("task")
+    return has_sentences(Path(folder)) if task is None else task == "embed"
+
+
+def heads_of(folder: Path, state: Mapping[str, Tensor]) -> list[str]:
+    """The heads that a folder with these tensors holds."""
+    return [*_heads_in(state), *(["embed"] if is_embedder(folder) else [])]
+
+
+def with_sentences(folder: Path, config: AlbertConfig, extra: Mapping[str, Any]) -> tuple[AlbertConfig, dict[str, Any]]:
+    """Add what a folder's files of sentence-transformers say to its config and to `extra`, where it has such files."""
+    kept = {name: value for name, value in extra.items() if name != "decision"}
+    if has_sentences(folder):
+        settings, longest = read_sentences(folder), config.max_position_embeddings
+        config = replace(config, **settings.config())
+        kept.setdefault("length", min(settings.length or longest, longest))
+    return config, kept | ({} if config.sentence_normalized else {"decision": {"normalized": False}})
+
+
+def _heads_in(state: Mapping[str, Tensor]) -> list[str]:
+    return [name for name in TASKS if any(key.startswith(f"heads.{name}.") for key in state)]
 
 
 def completed(
@@ -186,12 +213,12 @@ def assemble(
     messages.
     """
     if heads is None:
-        heads = [name for name in TASKS if any(key.startswith(f"heads.{name}.") for key in state)]
+        heads = _heads_in(state)
     config = with_pooler(config, heads)
     with torch.device("meta"):
         model = AlbertWithHeads(config, heads)
     pooler = {"pooler": "albert.pooler."} if config.pooling != "none" else {}
-    parts = pooler | {name: f"heads.{name}." for name in heads}
+    parts = pooler | {name: f"heads.{name}." for name in heads if any(True for _ in model.heads[name].parameters())}
     fresh = [part for part, start in parts.items() if not any(name.startswith(start) for name in state)]
     absent = tuple(parts[part] for part in fresh)
     lacking = [name for name in model.state_dict() if name not in state and not name.startswith(absent or "-")]
@@ -258,19 +285,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ModelFolderError(f"{path} is damaged or cut short ({error}): copy or download it again") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises ModelFolderError where there is none."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelFolderError(f"{path.parent} holds no model, {path.name} is missing: name another") from None
-    except (OSError, ValueError) as error:
-        raise ModelFolderError(f"{path} cannot be read ({error}): get the model again") from error
-    if not isinstance(values, dict):
-        raise ModelFolderError(f"{path} holds no JSON object: get the model again")
-    return values
-
-
 def _check_complete(
     lacking: Iterable[str], config: AlbertConfig, source: Path, side: Side, values: Mapping[str, Any]
 ) -> None:
@@ -289,7 +303,8 @@ def _check_complete(
 def _check_target(folder: Path) -> None:
     if folder.is_file():
         raise OutputError(f"{folder} is a file: name a folder for the model")
-    others = sorted(path.name for path in folder.iterdir() if path.name not in MODEL_FILES) if folder.is_dir() else []
+    known = MODEL_FILES | {name.partition("/")[0] for name in SENTENCE_FILES}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.is_dir() else []
     if others:
         raise OutputError(f"{folder} holds {others[0]!r}, which is no part of a model: choose another folder")
 
@@ -314,7 +329,3 @@ def _check_tokenizer(folder: Path, config: AlbertConfig, own: Mapping[str, Any])
             f"{folder} does not hold the tokenizer that the model was saved with: put the right one there"
         )
     return tokenizer
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ ACTIVATIONS = ("gelu_new", "gelu", "relu", "silu", "tanh")
 BLOCKS = ("post_norm", "pre_norm")
 POSITIONS = ("absolute", "rotary", "relative")
 POOLINGS = ("first", "mean", "none")
+SENTENCE_POOLINGS = ("mean", "first", "max")
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
@@ -72,6 +73,11 @@ class AlbertConfig:
     that was trained little has not learnt to gather a text in one token); `none`: there is no pooler."""
     pooler_activation: str = "tanh"
     """What follows the pooler's linear map: tanh (ALBERT and BERT), or any other of the activations."""
+    sentence_pooling: str = "mean"
+    """What stands for a text in a model of sentence embeddings: `mean` of its tokens, `first`, the vector of [CLS], or
+    `max`, the largest of each number."""
+    sentence_normalized: bool = True
+    """Sentence embeddings have length 1."""
     block: str = "post_norm"
     """post_norm (ALBERT, BERT) or pre_norm (litebert's own: a norm before each part, one more at the end)."""
     position: str = "absolute"
@@ -168,7 +174,7 @@ def _check_sizes(config: AlbertConfig) -> None:
 
 def _check_choices(config: AlbertConfig) -> None:
     choices = {"hidden_act": ACTIVATIONS, "block": BLOCKS, "position": POSITIONS, "pooling": POOLINGS}
-    choices["pooler_activation"] = ACTIVATIONS
+    choices |= {"pooler_activation": ACTIVATIONS, "sentence_pooling": SENTENCE_POOLINGS}
     for name, allowed in choices.items():
         value = getattr(config, name)
         if value not in allowed:

@@ -27,6 +27,7 @@ from litebert.model.attention import (
 from litebert.model.config import AlbertConfig
 from litebert.model.linear import linear
 from litebert.model.packed import Packed
+from litebert.model.pooling import pool
 from litebert.model.tables import look_up
 
 GELU_SCALE = 2 * math.sqrt(2 / math.pi)
@@ -285,12 +286,4 @@ class Albert(nn.Module):
         """
         if self.pooler is None:
             raise ConfigError("pooling 'none': this model has no pooler; set pooling to 'first' for a new one")
-        starts, ends = packed.cu_seqlens[:-1].long(), packed.cu_seqlens[1:].long()  # (S,), (S,)
-        if self.config.pooling == "first":
-            gathered = hidden[starts.clamp(max=hidden.shape[0] - 1)]  # (S, H)
-        else:  # a matrix product: its shape is fixed, and its gradient the same bits every time
-            token = torch.arange(hidden.shape[0], device=hidden.device)  # (T,)
-            member = (token >= starts[:, None]) & (token < ends[:, None])  # (S, T)
-            share = member.to(hidden.dtype) / (ends - starts).clamp(min=1)[:, None].to(hidden.dtype)
-            gathered = share @ hidden  # (S, H)
-        return self.pooler_activation(self.pooler(gathered))  # (S, H)
+        return self.pooler_activation(self.pooler(pool(hidden, packed, self.config.pooling)))  # (S, H)

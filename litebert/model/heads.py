@@ -16,6 +16,7 @@ from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Albert, activation
 from litebert.model.linear import linear
 from litebert.model.packed import Packed
+from litebert.model.pooling import pool
 
 
 class MaskedLMHead(nn.Module):
@@ -99,6 +100,19 @@ class ChoiceHead(nn.Module):
         return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
 
 
+class EmbeddingHead(nn.Module):
+    """The vector of a whole sequence, not yet normalized: (T, H) -> (S, H). It has no parameters."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.pooling = config.sentence_pooling
+
+    def forward(self, hidden: Tensor, packed: Packed) -> Tensor:
+        """(T, H) -> (S, H), in fp32."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return pool(hidden.float(), packed, self.pooling)
+
+
 class TaskSpec(NamedTuple):
     """What a head needs, and what it is called elsewhere."""
 
@@ -107,7 +121,8 @@ class TaskSpec(NamedTuple):
     build: Callable[[AlbertConfig, Albert], nn.Module]
     """Make the head for an encoder."""
     reads: str
-    """`tokens`: vectors of chosen tokens (M, H); `pooled`: the pooler's vectors (S, H)."""
+    """`tokens`: vectors of chosen tokens (M, H); `pooled`: the pooler's vectors (S, H); `sequences`: those of all
+    tokens, and the batch that says whose they are."""
     problem_type: str | None = None
     """Hugging Face's word for the kind of target."""
 
@@ -124,6 +139,7 @@ TASKS: dict[str, TaskSpec] = {
     "ner": TaskSpec("AlbertForTokenClassification", lambda c, _: TokenClassificationHead(c), "tokens"),
     "qa": TaskSpec("AlbertForQuestionAnswering", lambda c, _: SpanHead(c), "tokens"),
     "choice": TaskSpec("AlbertForMultipleChoice", lambda c, _: ChoiceHead(c), "pooled"),
+    "embed": TaskSpec("AlbertModel", lambda c, _: EmbeddingHead(c), "sequences"),
 }
 """`classify` is the head of single labels, sets of labels and numbers alike, as in transformers."""
 
@@ -147,6 +163,8 @@ class AlbertWithHeads(nn.Module):
     def logits(self, head: str, packed: Packed) -> Tensor:
         """What a head says of a packed batch: (S, C) of its sequences, or (T, C) of its tokens."""
         hidden = self.encode(packed)  # (T, H)
+        if TASKS[head].reads == "sequences":
+            return self.heads[head](hidden, packed)  # type: ignore[no-any-return]
         read = self.pooled(hidden, packed) if TASKS[head].reads == "pooled" else hidden
         return self.heads[head](read)  # type: ignore[no-any-return]
 

@@ -1,6 +1,5 @@
 """regress: a number for each text or pair of texts."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,13 +8,15 @@ import torch
 from torch import Tensor
 
 from litebert.data.examples import SequenceBatch, single_items
-from litebert.data.labelled import Columns, Labelled, value_of
+from litebert.data.labelled import Columns, Labelled, number_of, value_of
 from litebert.errors import InputError
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles, Floats, Metrics, regression_metrics
 from litebert.tasks.imitation import Opinion, row_table
 from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Weighting
 from litebert.tasks.texts import TextInput, TextTask
+
+NUMBER_NAMES = ("label", "value", "score", "target", "similarity", "rating")
 
 SPREAD = 0.01
 """Answers whose deviation is less than this share of the truth's are one answer."""
@@ -42,12 +43,12 @@ class Regress(TextTask[float, Doubles]):
     named_outputs = False
     metrics = ("pearson_spearman", "pearson", "spearman", "r2")
     shown = ("pearson", "spearman", "mse")
-    label_names = ("label", "value", "score", "target", "similarity", "rating")
+    label_names = NUMBER_NAMES
 
     def target(self, fields: Mapping[str, Any], columns: Columns, where: str) -> float:
         """A finite number."""
         assert columns.label is not None
-        return _number(value_of(fields, columns.label, where), columns.label, where)
+        return number_of(value_of(fields, columns.label, where), columns.label, where)
 
     def labels(self, rows: Labelled[TextInput, float]) -> tuple[str, ...]:
         """One output."""
@@ -106,18 +107,8 @@ class Regress(TextTask[float, Doubles]):
     def answer_of(self, fields: Mapping[str, Any], where: str) -> float:
         """`value`, or `prediction` as in GLUE's files."""
         column = "prediction" if "value" not in fields and "prediction" in fields else "value"
-        return _number(value_of(fields, column, where), column, where)
+        return number_of(value_of(fields, column, where), column, where)
 
     def score(self, rows: Labelled[TextInput, float], answers: Sequence[float]) -> Metrics:
         """See `regression_metrics`."""
         return regression_metrics(np.array(rows.targets), np.array(answers))
-
-
-def _number(value: object, column: str, where: str) -> float:
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{where}: {value!r} in {column!r} is no finite number; correct that row or remove it")
-    return number

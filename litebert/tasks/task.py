@@ -85,6 +85,10 @@ class Lesson:
     loss: ItemLoss
     """What is minimized."""
     notes: tuple[str, ...] = ()
+    joint: bool = False
+    """The loss of an item depends on the others of its step, however that is divided."""
+    dropout: float = 0.0
+    """Dropout of the encoder that the loss needs; of a model that has its own this is not used."""
     shift: float = 0.0
     scale: float = 1.0
     """The finished head gives output * scale + shift of what the head in training gives."""
@@ -220,6 +224,9 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     @abstractmethod
     def labels(self, rows: Labelled[InputT, TargetT]) -> tuple[str, ...]:
         """Names of the head's outputs, from the training rows; raises InputError where these cannot be learnt."""
+
+    def check_judged(self, rows: Labelled[InputT, TargetT]) -> None:
+        """Raise InputError where a model cannot be judged by these rows, though it may be able to learn from such."""
 
     @abstractmethod
     def gold(self, rows: Labelled[InputT, TargetT], encoded: EncodedT, labels: Sequence[str]) -> GoldT:

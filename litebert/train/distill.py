@@ -17,7 +17,7 @@ from litebert.data.pairs import PairSettings
 from litebert.data.shards import INDEX_NAME, TOKENIZER_FOLDER, TokenCorpus
 from litebert.errors import ConfigError, DataFolderError, UserError
 from litebert.evaluate.embeddings import probe
-from litebert.interop.huggingface import load_model
+from litebert.interop.huggingface import is_embedder, load_model, read_model
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.corpora import (
     TEXT_FOLDER,
@@ -70,8 +70,9 @@ def _distill(
     known = claim(out, settings, resume=resume)
     source, teaching = find_model(settings.student), find_model(settings.teacher)
     reading = _read_text(settings, out, source, teaching, here)
-    heads = ("masked_lm",) if settings.teaching.masked_lm else ()
-    model = load_model(source, heads, generator=torch.Generator().manual_seed(settings.seed))
+    heads = [*(["masked_lm"] if settings.teaching.masked_lm else []), *(["embed"] if is_embedder(source) else [])]
+    loaded = read_model(source, heads, generator=torch.Generator().manual_seed(settings.seed))
+    model = loaded.model
     teacher = load_model(teaching, ()).to(here.device)
     for config in (model.config, teacher.config):
         require_length(config, settings)
@@ -104,9 +105,8 @@ def _distill(
         trained=student,
         model=model,
         objective=objective,
-        probe=(lambda: probe(model.albert, reading.tokenizer, places(), precision=precision))
-        if settings.probes
-        else None,
+        kept={name: value for name, value in loaded.extra.items() if name == "length" and "embed" in heads},
+        probe=judge if settings.probes else None,
     )
     return TextRunReport(**run.go(received, known))
 

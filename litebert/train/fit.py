@@ -25,6 +25,16 @@ Loss = Callable[[AlbertWithHeads, SequenceBatch], Tensor]
 """The loss of each of a batch's items, in their order: (G,)."""
 State = dict[str, Tensor]
 
+
+class Joint(NamedTuple):
+    """A loss of all items of a step together, in two parts, so that the step can be divided all the same."""
+
+    outputs: Loss
+    """Of the model and a batch: what is to be known of each of its sequences, (S, C)."""
+    loss: Callable[[Tensor, SequenceBatch], Tensor]
+    """Of the outputs of all sequences of a step: the loss of each of its items, (G,)."""
+
+
 PATIENCE = 1000
 """A fit that still gives one answer for all dev rows after half of its steps, and this many, is ended there."""
 
@@ -118,7 +128,7 @@ class Watch:
 def fit(
     model: AlbertWithHeads,
     items: Items,
-    loss: Loss,
+    loss: Loss | Joint,
     evaluate: Callable[[AlbertWithHeads], Metrics],
     *,
     steps: Steps,
@@ -186,25 +196,71 @@ def take_step(
     optimizer: Combined,
     items: Items,
     index: Ints,
-    loss: Loss,
+    loss: Loss | Joint,
     max_tokens: int,
     clip: float,
 ) -> float:
     """One step on the items `index`; returns their weighted mean loss. How they are divided into batches changes
     nothing."""
     model.train()
-    total, done = 0.0, 0
     weights = torch.from_numpy(items.weights[index] / (items.weights[index].sum() or 1.0)).float()
-    for batch in items.batches(index, max_tokens):
+    batches = list(items.batches(index, max_tokens))
+    if isinstance(loss, Joint):
+        whole = items.examples.batch(np.concatenate([batch.sequences for batch in batches]))
+        total = _backward_joint(model, batches, whole, weights, loss)
+    else:
+        total = _backward(model, batches, weights, loss)
+    nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
+    optimizer.step()
+    optimizer.zero_grad()
+    return total
+
+
+def _backward(model: AlbertWithHeads, batches: list[SequenceBatch], weights: Tensor, loss: Loss) -> float:
+    total, done = 0.0, 0
+    for batch in batches:
         losses = loss(model, batch)  # (G,)
         part = (losses * weights[done : done + len(losses)].to(losses.device)).sum()
         done += len(losses)
         part.backward()  # type: ignore[no-untyped-call]
         total += float(part.detach())
-    nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
-    optimizer.step()
-    optimizer.zero_grad()
     return total
+
+
+def _backward_joint(
+    model: AlbertWithHeads, batches: list[SequenceBatch], whole: SequenceBatch, weights: Tensor, joint: Joint
+) -> float:
+    """Gradients of a step whose loss needs all outputs at once: these first, without what the backward pass needs;
+    their gradients from the loss; then each batch again, under the same dropout (Gao et al. 2021, GradCache)."""
+    if len(batches) == 1:
+        outputs = joint.outputs(model, batches[0])
+        total = (joint.loss(outputs, whole) * weights.to(outputs.device)).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return float(total.detach())
+    device = next(model.parameters()).device
+    states, parts = [], []
+    with torch.no_grad():
+        for batch in batches:
+            states.append(_random_state(device))
+            parts.append(joint.outputs(model, batch))
+    outputs = torch.cat(parts).requires_grad_()
+    total = (joint.loss(outputs, whole) * weights.to(device)).sum()
+    (gradient,) = torch.autograd.grad(total, outputs)
+    for batch, state, part in zip(batches, states, torch.split(gradient, [len(part) for part in parts]), strict=True):
+        _set_random_state(device, state)
+        joint.outputs(model, batch).backward(part)  # type: ignore[no-untyped-call]
+    return float(total.detach())
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 def step_indices(count: int, batch_size: int, seed: int, total: int) -> Iterator[Ints]:

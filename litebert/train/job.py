@@ -22,11 +22,12 @@ from litebert.evaluate.evaluate import head_outputs, model_tokenizer, to_packed
 from litebert.evaluate.metrics import Doubles, Metrics
 from litebert.interop.huggingface import read_config, read_model
 from litebert.model.config import AlbertConfig
+from litebert.model.heads import TASKS as HEADS
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.tasks.table import AnyTask, task_named
 from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
 from litebert.text.tokenizer import Tokenizer
-from litebert.train.fit import Fit, State, Steps, Watch, fit, load_state, subset
+from litebert.train.fit import Fit, Joint, State, Steps, Watch, fit, load_state, subset
 from litebert.train.loop import Precision, autocast, choose_device
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.schedules import ScheduleSettings
@@ -36,6 +37,9 @@ RATES = ((256, 3e-4), (512, 1e-4), (1024, 2e-5))
 """Default learning rates: that of the first width at least the model's, 1e-5 beyond. Small models bear and
 need more (Turc et al. 2019 chose among 3e-5 to 3e-4 for widths of 128 to 512; the paper has 1e-5 to 3e-5 from
 base on)."""
+
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "embedding_dropout_prob")
+"""Those of the encoder."""
 
 FEW_STEPS, MOST_EPOCHS, EPOCHS = 300, 20, 3
 """Three epochs of a few hundred rows are a few dozen steps, too few to learn anything (Zhang et al. 2021)."""
@@ -213,15 +217,17 @@ class Job:
         settings, task = self.settings, self.task
         items = self._chosen(seed)
 
-        def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
+        def outputs(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
             with autocast(settings.precision, self.device):
-                logits = model.logits(task.head, to_packed(batch, self.device))  # (S, C) or (T, C)
-            return self.lesson.loss(logits.float(), batch)
+                return model.logits(task.head, to_packed(batch, self.device)).float()  # (S, C) or (T, C)
+
+        def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
+            return self.lesson.loss(outputs(model, batch), batch)
 
         return fit(
-            self.fresh_model(seed).to(self.device),
+            self.fresh_model(seed, dropout=self.lesson.dropout).to(self.device),
             items,
-            loss,
+            Joint(outputs, self.lesson.loss) if self.lesson.joint else loss,
             self._judge,
             steps=plan_steps(len(items), settings),
             optimizer=settings.optimizer_settings(rate),
@@ -254,14 +260,16 @@ class Job:
         self.lesson.finish(model.heads[self.task.head])
         return model.to(self.device)
 
-    def fresh_model(self, seed: int) -> AlbertWithHeads:
-        """The model before step 1: a function of the seed."""
+    def fresh_model(self, seed: int, *, dropout: float = 0.0) -> AlbertWithHeads:
+        """The model before step 1: a function of the seed. dropout: of an encoder that has none of its own."""
         generator = torch.Generator().manual_seed(seed)
-        overrides: dict[str, Any] = {
-            "labels": list(self.labels),
-            "problem_type": self.task.problem_type,
-            "pooling": self.settings.pooling or self.shape.pooling,
-        }
+        overrides: dict[str, Any] = {"labels": list(self.labels), "problem_type": self.task.problem_type}
+        if HEADS[self.task.head].reads != "sequences":
+            overrides["pooling"] = self.settings.pooling or self.shape.pooling
+        elif self.settings.pooling is not None:
+            overrides["sentence_pooling"] = self.settings.pooling
+        if dropout and not self.shape.hidden_dropout_prob:
+            overrides |= dict.fromkeys(DROPOUTS, dropout)
         heads = (self.task.head,)
         if self.settings.from_scratch:
             shape = AlbertConfig.from_dict(self.shape.to_dict() | overrides)
@@ -302,6 +310,7 @@ def prepare_job(
     """Make a job of rows; row_weights: see `teach`."""
     tokenizer, shape, device = model_tokenizer(Path(model)), read_config(model), choose_device(settings.device)
     windowing = Windowing(_length(settings, shape), settings.stride)
+    task.check_judged(dev)
     labels = task.labels(train)
     train_set, dev_set = (_encode(task, rows, labels, tokenizer, windowing) for rows in (train, dev))
     primary = settings.metric or task.primary(train_set.gold, labels)

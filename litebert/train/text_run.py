@@ -1,7 +1,7 @@
 """What pre-training and distillation have in common: a run on prepared text, from its model to its report."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,6 +75,8 @@ class TextRun:
     model: AlbertWithHeads
     """What is saved in the end; `trained`, or a part of it."""
     objective: TextObjective
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    """What the finished model's litebert.json keeps of the model that the run began with."""
     probe: Callable[[], Metrics] | None = None
     """Measures more, beside the objective's own figures on held-out text."""
     hooks: Callable[[MetricsLog], Sequence[Hook]] = lambda _: ()
@@ -105,7 +107,7 @@ class TextRun:
         ).go(received, known)
         if self.world.is_first:
             extra = {"trained_tokens": run.progress.tokens, "trained_steps": run.progress.step}
-            save_model(self.model, self.out / "model", self.tokenizer, extra)
+            save_model(self.model, self.out / "model", self.tokenizer, {**self.kept, **extra})
         self.world.wait()
         return {
             "model": self.out / "model",

@@ -17,9 +17,10 @@ from litebert.cli import main
 from litebert.data.sample import sample_sentences
 from litebert.errors import ConfigError, InputError, OutputError
 from litebert.interop.compress import compress, covered_layers
-from litebert.interop.huggingface import SENTENCE_FILES, load_model, read_model, save_model
+from litebert.interop.huggingface import load_model, read_model, save_model
 from litebert.interop.merge import aligned_attention, aligned_ffn, low_rank
 from litebert.interop.padded import AlbertForSequenceClassification, AlbertModel
+from litebert.interop.sentences import SENTENCE_FILES
 from litebert.model.attention import packed_layout
 from litebert.text.tokenizer import load_tokenizer
 from tests.interop.test_family import make
@@ -284,7 +285,10 @@ def test_settings_of_sentence_transformers_come_along(
     source = tmp_path / "source"
     shutil.copytree(sources("bert"), source)
     (source / "1_Pooling").mkdir()
-    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate((("", "Transformer"), ("1_Pooling", "Pooling")))
+    ]
     for name, values in zip(
         SENTENCE_FILES, (modules, {"pooling_mode_cls_token": True}, {"max_seq_length": 40}, {}), strict=True
     ):
@@ -293,7 +297,10 @@ def test_settings_of_sentence_transformers_come_along(
     assert report.carried == ("pooler", *SENTENCE_FILES)
     for name in SENTENCE_FILES:
         assert (tmp_path / "albert" / name).read_bytes() == (source / name).read_bytes()
-    assert read_model(tmp_path / "albert").extra["length"] == 40
+    loaded = read_model(tmp_path / "albert")
+    assert list(loaded.model.heads) == ["embed"]
+    assert (loaded.model.config.sentence_pooling, loaded.model.config.sentence_normalized) == ("first", False)
+    assert loaded.extra["length"] == 40
     assert read_model(tmp_path / "albert").extra["compressed"]["start"] == report.start
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from litebert.errors import ConfigError, ModelFolderError
+from litebert.interop.configs import read_json
 from litebert.interop.convert import convert
 from litebert.interop.family import FAMILIES, family_names
-from litebert.interop.huggingface import load_model, read_config, read_json, read_model, save_model
+from litebert.interop.huggingface import load_model, read_config, read_model, save_model
 from litebert.interop.padded import (
     AlbertForMaskedLM,
     AlbertForMultipleChoice,

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from litebert.interop.configs import expressible, from_tensorflow
-from litebert.interop.huggingface import read_json
+from litebert.interop.configs import expressible, from_tensorflow, read_json
 from litebert.interop.names import CLASSIFIERS, Side, from_outside, missing_outside, tensor_names, to_outside
 from litebert.interop.tensorflow import read_index
 from tests.models import config_of, random_model

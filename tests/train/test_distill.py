@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+import litebert
 from litebert.data.batches import DataSettings
 from litebert.data.pairs import PairSettings
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError
 from litebert.interop.huggingface import load_model, save_model
+from litebert.interop.sentences import SENTENCE_FILES
 from litebert.model.config import AlbertConfig
 from litebert.text.tokenizer import load_tokenizer
 from litebert.text.training import train_tokenizer
@@ -94,6 +96,23 @@ def test_another_width_goes_through_projections_that_are_thrown_away(
     assert report.held_out["cosine"] > -1
     assert not [name for name in weights(tmp_path / "run") if "projections" in name]
     assert load_model(report.model).config.hidden_size == 16
+
+
+def test_a_taught_model_is_for_embeddings_where_its_student_was(
+    prepared: Path, student: Path, teacher: Path, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(student)
+    config = replace(load_model(student).config, sentence_pooling="first", sentence_normalized=False)
+    save_model(random_model(config, ("embed",)), tmp_path / "embedder", tokenizer, {"length": 48})
+    short = replace(LOOP, steps=1)
+    taught = distill(settings(prepared, tmp_path / "embedder", teacher, loop=short), tmp_path / "run").model
+    predictor = litebert.load(taught)
+    assert (predictor.task, predictor.windowing.length) == ("embed", 48)
+    assert (predictor.model.config.sentence_pooling, predictor.model.config.sentence_normalized) == ("first", False)
+    for name in SENTENCE_FILES:
+        assert (taught / name).read_bytes() == (tmp_path / "embedder" / name).read_bytes()
+    plain = distill(settings(prepared, student, teacher, loop=short), tmp_path / "other").model
+    assert not (plain / "modules.json").exists()
 
 
 def test_layers_are_matched_by_their_share_of_the_depth() -> None:
