@@ -121,6 +121,8 @@ _COUNTED = ("documents", "sentences", "tokens")
 
 def _require_text(journal: Journal) -> None:
     first = journal.settings["input"]["first"]
+    if not journal.progress.documents and journal.progress.overlap:
+        raise InputError(f"all text of the input ({first} ...) is among the excluded texts: give other text")
     if not journal.progress.documents:
         raise InputError(f"no text in the input ({first} ...), all of it is empty: give files with text")
     if sum(counts.sentences for shards in journal.progress.shards.values() for counts in shards) < 2:

@@ -270,6 +270,8 @@ def _noted(folder: Path, settings: dict[str, Any]) -> Progress:
         raise DataFolderError(
             f"{folder} is unfinished work with other settings ({found}): finish it with those, or remove it"
         )
+    if not all("words" in counts for counts in progress.sources.values()):
+        raise DataFolderError(f"{folder} is unfinished work of an earlier version of litebert: remove it")
     return progress
 
 

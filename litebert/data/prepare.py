@@ -163,6 +163,7 @@ def prepare(
     others: list[str] = []
     files = find_files(paths, exclude=(out, work), others=others)
     excluded = find_excluded(exclude, (out, work))
+    _require_apart(files, excluded)
     loaded = load_tokenizer(tokenizer)
     sizes, identity = _identify(files)
     settings = {
@@ -201,6 +202,13 @@ def _check(options: ReadOptions, held_out: float, processes: int, shard_tokens: 
         raise ConfigError(f"processes {processes}: give 1 or more, or 0 for one a core")
     if not 1 <= shard_tokens <= MOST_SHARD_TOKENS:
         raise ConfigError(f"shard_tokens {shard_tokens}: give a number from 1 to {MOST_SHARD_TOKENS}")
+
+
+def _require_apart(files: list[SourceFile], excluded: list[SourceFile]) -> None:
+    read = {file.path.resolve() for file in files}
+    for file in excluded:
+        if file.path.resolve() in read:
+            raise InputError(f"{file.path} is to be prepared, and excluded: take it out of the texts or of --exclude")
 
 
 def _identify(files: list[SourceFile]) -> tuple[list[int], dict[str, Any]]:

@@ -224,8 +224,13 @@ def test_much_overlap_is_said(run: Run, tmp_path: Path) -> None:
     assert "Permission is hereby granted, free of charge, to any person obtaining a" in report.summary()
     long = tmp_path / "long.txt"
     long.write_text("\n\n".join(rows))
-    with pytest.raises(InputError, match="no text in the input"):
-        run(tmp_path / "none", long, exclude=[long])
+    with pytest.raises(InputError, match=r"long\.txt is to be prepared, and excluded"):
+        run(tmp_path / "none", tmp_path, exclude=[long])
+    copy = tmp_path / "copy.tsv"
+    copy.write_text(long.read_text())
+    with pytest.raises(InputError, match=r"all text of the input \(long\.txt \.\.\.\) is among the excluded"):
+        run(tmp_path / "none", long, exclude=[copy])
+    assert not (tmp_path / "none").exists()
 
 
 def test_real_paragraphs_are_found_in_what_others_made_of_them(litebert_data: Path, run: Run, tmp_path: Path) -> None:

@@ -262,6 +262,12 @@ def test_unfinished_work_with_other_settings_is_refused(run: Run, tmp_path: Path
     interrupt(run, tmp_path / "out")
     with pytest.raises(DataFolderError, match=r"held_out 0\.1 there, 0\.3 here"):
         run(tmp_path / "out", held_out=0.3)
+    noted = json.loads((tmp_path / "out.unfinished" / "journal.json").read_text())
+    for counts in noted["progress"]["sources"].values():
+        del counts["words"]
+    (tmp_path / "out.unfinished" / "journal.json").write_text(json.dumps(noted))
+    with pytest.raises(DataFolderError, match="of an earlier version"):
+        run(tmp_path / "out")
     (tmp_path / "out.unfinished" / "journal.json").write_text("{")
     with pytest.raises(DataFolderError, match="damaged"):
         run(tmp_path / "out")
