@@ -29,7 +29,7 @@ from litebert.tasks.table import AnyTask, task_named
 from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
 from litebert.text.tokenizer import Tokenizer
 from litebert.train.calibrating import calibrate_model
-from litebert.train.fit import Fit, State, Steps, Watch, fit, load_state, subset
+from litebert.train.fit import Fit, Steps, Watch, fit, load_state, subset
 from litebert.train.loop import Precision, autocast, choose_device
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.results import FinetuneReport, plain, say_result
@@ -174,10 +174,11 @@ def teach(
         seeds = range(settings.seed, settings.seed + settings.seeds)
         shown = (job.primary, *task.shown)
         results, best, state = run_seeds(job.fit, seeds, job.rate, shown, record / "metrics.jsonl")
-        finished = job.finished(results[best].seed, state)
-        results[best], calibration = calibrate_model(
-            finished, task, results[best], train=train, dev=dev, encoded=job.dev.encoded, gold=job.dev.gold
-        )
+        finished = job.fresh_model(results[best].seed).to(job.device)
+        load_state(finished, state)
+        job.lesson.finish(finished.heads[task.head])
+        dev_set = {"dev": dev, "encoded": job.dev.encoded, "gold": job.dev.gold}
+        results[best], calibration = calibrate_model(finished, task, results[best], train=train, **dev_set)
         report = FinetuneReport(
             task=task.name,
             model=out,
@@ -396,13 +397,6 @@ class _Job:
 
     def _steps(self) -> Steps:
         return plan_steps(len(self._chosen(self.settings.seed)), self.settings)
-
-    def finished(self, seed: int, state: State) -> AlbertWithHeads:
-        """The model of a fit as it answers."""
-        model = self.fresh_model(seed)
-        load_state(model, state)
-        self.lesson.finish(model.heads[self.task.head])
-        return model.to(self.device)
 
     def fresh_model(self, seed: int) -> AlbertWithHeads:
         """The model before step 1: a function of the seed."""
