@@ -50,13 +50,22 @@ def score_files(
     rows = job.read(gold, columns or Columns())
     for note in rows.notes:
         log(f"note: {gold}: {note}")
-    given = [job.answer_of(fields, where) for where, fields in _matched(records, rows, predictions, job)]
+    given = [_answer(job, fields, where) for where, fields in _matched(records, rows, predictions, job)]
     metrics: dict[str, Any] = dict(_score(job, rows, given, _probabilities(no_answer, rows)))
     if job.name != "qa":
         metrics["rows"] = len(rows)
     if by is not None:
         metrics[f"by_{by}"] = _by(job, gold, by, rows, given)
     return metrics
+
+
+def _answer(job: AnyTask, fields: Row, where: str) -> Any:
+    if str(fields.get("abstained")).lower() == "true":
+        raise InputError(
+            f"{where}: abstained, so there is no answer to score; predict without --abstain-below, or judge the model "
+            "itself: litebert evaluate --model DIR --data FILE --abstain-below P"
+        )
+    return job.answer_of(fields, where)
 
 
 def _score(

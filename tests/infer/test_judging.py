@@ -79,6 +79,8 @@ def test_rows_without_an_answer(litebert: Run, models: dict[str, Path], data: Pa
     abstained = sum(record["abstained"] for record in records)
     assert 0 < abstained < len(ROWS)
     assert last.startswith(f"note: {abstained} of 32 rows are left without an answer")
+    code, _, last = litebert("evaluate", "--predictions", out, "--gold", data)
+    assert (code, "abstained, so there is no answer to score" in last) == (2, True)
     # evaluate says the same of the same rows.
     code, stdout, _ = litebert("evaluate", "--model", models["classify"], "--data", data, "--abstain-below", threshold)
     assert code == 0

@@ -194,6 +194,14 @@ def test_a_folder_tells_its_task_without_our_record(tuned: tuple[str, Path, Path
     assert found is TASKS[task]
 
 
+def test_what_tasks_say_of_their_answers() -> None:
+    """What can be calibrated, left unanswered, and read in other words."""
+    assert {name for name, task in TASKS.items() if task.decides} == {"classify", "multilabel", "ner", "choice"}
+    answers = {name: task.answer_field for name, task in TASKS.items() if task.answer_field}
+    assert answers == {"classify": "label", "choice": "choice"}
+    assert {name for name, task in TASKS.items() if task.places} == {"ner", "qa"}
+
+
 def test_the_table_is_the_list_of_tasks() -> None:
     assert list(TASKS) == [*CASES, "embed"]  # which has no answers to score, and a file of tests of its own
     for name, task in TASKS.items():
