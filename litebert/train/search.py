@@ -256,6 +256,8 @@ def _claim(folder: Path, job: Job) -> list[Trial]:
     """The trials of this very search that are in its folder, none where it is new; raises OutputError."""
     columns = {name: value for name, value in job.train.rows.columns._asdict().items() if value is not None}
     files = {"model": job.folder / WEIGHTS} | {name: Path(file) for name, file in job.inputs.items()}
+    if job.settings.unlabelled:
+        files["unlabelled"] = Path(job.settings.unlabelled)
     what = {"task": job.task.name, "columns": columns} | {name: sha256(file) for name, file in files.items()}
     told = config.dump(what | {"settings": asdict(job.settings)})
     file = folder / "search.toml"

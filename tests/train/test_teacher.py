@@ -11,7 +11,7 @@ from litebert import config
 from litebert.cli import main
 from litebert.data.labelled import Columns
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.errors import ConfigError, ModelFolderError
+from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.infer.predictor import evaluate_model, load
 from litebert.interop.huggingface import load_model, save_model
 from litebert.tasks.table import TASKS
@@ -131,11 +131,49 @@ def test_only_the_rows_that_are_trained_on_are_asked(
     assert asked[1] == len(ROWS)
 
 
+def test_rows_without_labels_are_labelled_by_the_teacher(
+    model: Path, teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = write_csv(tmp_path / "few.csv", ROWS[:4])
+    rest = write_csv(tmp_path / "rest.csv", [{"text": row["text"]} for row in ROWS[4:]])
+    alone = tune("classify", model, few, tmp_path / "alone", dev=data, epochs=60.0)
+    assert alone.results[0].metrics["accuracy"] < 0.9
+    report = tune("classify", model, few, tmp_path / "out", dev=data, teacher=teacher, unlabelled=rest)
+    assert report.train_rows == len(ROWS)
+    assert report.results[0].metrics["accuracy"] > 0.9
+    assert f"28 of the rows are those of {rest}, labelled by the teacher" in capsys.readouterr().err
+    resolved = config.read_toml(tmp_path / "out" / "training" / "config.toml")
+    assert resolved["unlabelled"] == str(rest)
+
+
+def test_rows_without_labels_that_cannot_be_used(model: Path, teacher: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unlabelled rows need somebody to label them: give --teacher DIR"):
+        FinetuneSettings(unlabelled=str(data))
+    with pytest.raises(ConfigError, match="train_rows and unlabelled contradict each other"):
+        FinetuneSettings(unlabelled=str(data), teacher=str(teacher), train_rows=5)
+    given, out = {"teacher": teacher}, tmp_path / "out"
+    refused(InputError, "No such file", "classify", model, data, out, unlabelled=tmp_path / "gone.csv", **given)
+    other = write_csv(tmp_path / "other.csv", [{"body": "words"}])
+    refused(InputError, "has no column 'text'", "classify", model, data, out, unlabelled=other, **given)
+    (tmp_path / "none.csv").write_text("text\n")
+    refused(InputError, "a header and no rows", "classify", model, data, out, unlabelled=tmp_path / "none.csv", **given)
+
+
 @pytest.mark.parametrize("task", [name for name in TASKS if name != "classify"])
 def test_every_task_has_a_teacher(task: str, model: Path, tmp_path: Path) -> None:
     data = write_rows_of(task, tmp_path)
     tune(task, model, data, tmp_path / "teacher", epochs=10.0)
     report = tune(task, model, data, tmp_path / "out", teacher=tmp_path / "teacher", teacher_weight=1.0, epochs=10.0)
+    # Its answers are rows to learn from, too: as right as it is.
+    known = TASKS[task]
+    rows = known.read(data, Columns())
+    settings = FinetuneSettings(teacher=str(tmp_path / "teacher"), unlabelled=str(data))
+    job = prepare_job(known, model=model, train=rows, dev=rows, settings=settings)
+    assert len(job.train.rows) == 2 * len(rows)
+    assert job.train.rows.targets[: len(rows)] == rows.targets
+    answers = load(tmp_path / "teacher").predict([fields for _, fields in known.rows(data)])
+    assert job.train.rows.targets[len(rows) :] == [known.target_of(answer) for answer in answers]
+    assert len(job.lesson.items) >= 2 * len(rows)
     measured = evaluate_model(tmp_path / "teacher", data)
     if task != "qa":  # whose threshold is decided later
         assert report.teacher is not None
