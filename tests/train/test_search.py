@@ -183,27 +183,6 @@ def test_another_search_in_the_same_place(
         run(model, data, tmp_path / "mine", 1)
 
 
-@pytest.mark.parametrize("trials", ["0", "-3", "many"])
-def test_a_number_of_trials(
-    model: Path, data: Path, tmp_path: Path, trials: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = ["--train", data, "--dev", data, "--out", tmp_path / "out"]
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in ("finetune", "classify", "--model", model, *files, "--tune", trials)])
-    complaint = capsys.readouterr().err.strip().splitlines()
-    assert stop.value.code == 2
-    assert len(complaint) == 1
-    assert trials in complaint[0]
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_optuna(model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ConfigError, match=r"optuna, which is not installed: pip install 'litebert\[tune\]'"):
-        run(model, data, tmp_path / "out", 1)
-    assert not list(tmp_path.iterdir())
-
-
 def a_trial(number: int, score: float | None, looks: list[tuple[int, float]], rate: float = 4e-3) -> Trial:
     settings = {"learning_rate": rate, "epochs": 6.0, "batch_size": 8, "warmup": 0.1, "weight_decay": 0.01}
     return Trial(number=number, settings=settings, looks=looks, score=score, note="" if score else "ended early")

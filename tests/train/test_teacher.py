@@ -1,9 +1,11 @@
 """Fine-tuning with a teacher: its answers are learnt, by the names of the labels, with any tokenizer."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,10 +17,14 @@ from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.infer.predictor import evaluate_model, load
 from litebert.interop.huggingface import load_model, save_model
 from litebert.tasks.table import TASKS
+from litebert.tasks.task import Windowing
+from litebert.tasks.texts import TextInput
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.finetune import finetune
 from litebert.train.job import FinetuneSettings, prepare_job
 from litebert.train.results import FinetuneReport
+from litebert.train.teacher import Teacher
+from tests.interop.test_family import make
 from tests.labelled import ROWS, small_model, write_csv
 from tests.tasks.test_tasks import write_rows_of
 from tests.tokenizers import write_tokenizer
@@ -204,6 +210,32 @@ def test_teachers_that_cannot_teach(model: Path, teacher: Path, data: Path, tmp_
     tune("qa", bert, questions, tmp_path / "pieces", epochs=0.1)
     refused(ConfigError, "has another tokenizer than the model", "qa", model, questions, out,
             teacher=tmp_path / "pieces")  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta", "mpnet"])
+def test_a_folder_of_transformers_teaches_by_its_own_logits(
+    kind: str, model: Path, tokenizer: Tokenizer, data: Path, teacher: Path, tmp_path: Path
+) -> None:
+    """Nothing of ours is in the folder; what is compared are their logits, by the names in their config."""
+    names = {"id2label": {0: "good", 1: "bad"}, "label2id": {"good": 0, "bad": 1}, "num_labels": 2}
+    bert = Path(str(teacher)).parent / "bert"
+    theirs_tokenizer = load_tokenizer(bert)
+    fields = {"vocab_size": theirs_tokenizer.vocab_size, "max_position_embeddings": 66, "pad_token_id": 1}
+    theirs = make(kind, "ForSequenceClassification", tmp_path / kind, **names, **fields)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(bert / name, tmp_path / kind)
+    given = Teacher(
+        tmp_path / kind, TASKS["classify"], ("bad", "good"), torch.device("cpu"), student=tokenizer,
+        windowing=Windowing(64),
+    )  # fmt: skip
+    inputs = [TextInput(row["text"]) for row in ROWS[:6]]
+    opinions = given.opinions(inputs, np.array([0, 2, 5]))
+    assert [said is None for said in opinions] == [False, True, False, True, True, False]
+    for row in (0, 2, 5):
+        ids = theirs_tokenizer.encode(ROWS[row]["text"]).ids
+        with torch.no_grad():
+            expected = theirs(input_ids=torch.tensor([ids])).logits[0].flip(0)
+        np.testing.assert_allclose(opinions[row], expected.numpy(), atol=1e-4)
 
 
 def test_a_teacher_for_questions_reads_the_students_windows(model: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
