@@ -126,6 +126,8 @@ class FinetuneFlags:
     teacher: str | None = None
     """Folder or name of a model fine-tuned on the task, an ALBERT or any of BERT's family: its answers to the training
     rows are learnt beside their labels (--set teacher_weight, --set temperature)."""
+    unlabelled: str | None = None
+    """File of further rows without labels, which the teacher's answers stand for."""
     tune: int | None = None
     """Trials of a search for rate, epochs, batch size, warmup and weight decay around the given ones; the best one's
     model is kept. OUT.tune holds the trials and the winner's recipe; a search that was killed goes on there."""

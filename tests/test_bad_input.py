@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,33 @@ def test_numbers_as_labels_are_names(litebert: Callable[..., Result], model: Pat
     (tmp_path / "rows.jsonl").write_text('{"text": "a fine film", "label": 1}\n{"text": "a dull one", "label": 0}\n')
     result = litebert("evaluate", "--model", tmp_path / "out", "--data", tmp_path / "rows.jsonl")
     assert json.loads(result.out.splitlines()[-1])["rows"] == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--tune", "0"], ["--tune 0", "1 trial or more"]),
+        (["--tune", "-3"], ["-3"]),
+        (["--tune", "many"], ["many"]),
+        (["--tune", "2"], ["optuna", "pip install 'litebert[tune]'"]),
+        (["--teacher", "nowhere"], ["nowhere is no folder"]),
+        (["--unlabelled", "rows.csv"], ["--teacher DIR"]),
+        (["--set", "teacher_weight=2"], ["teacher_weight = 2"]),
+    ],
+)
+def test_a_fine_tuning_that_cannot_be(
+    litebert: Callable[..., Result],
+    model: Path,
+    tmp_path: Path,
+    flags: list[str],
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)  # as where it is not installed
+    (tmp_path / "rows.csv").write_text(ROWS)
+    files = ["--train", tmp_path / "rows.csv", "--dev", tmp_path / "rows.csv", "--out", tmp_path / "out"]
+    refused(litebert("finetune", "classify", "--model", model, *files, *flags), *words)
+    untouched(tmp_path, "rows.csv")
 
 
 def test_an_unknown_task(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:

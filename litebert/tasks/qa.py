@@ -25,6 +25,7 @@ from litebert.evaluate.squad import squad_metrics
 from litebert.tasks.imitation import Opinion, grouped_divergence
 from litebert.tasks.task import (
     DIGITS,
+    Answer,
     Encoded,
     ItemLoss,
     Lesson,
@@ -266,6 +267,11 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         examples = encoded.examples
         first = np.searchsorted(examples.rows, np.arange(1, examples.num_rows))
         return np.split(outputs, examples.starts[first])
+
+    def target_of(self, answer: Answer) -> Target:
+        """The best span, or none."""
+        assert isinstance(answer, QuestionAnswer)
+        return Target(() if answer.start is None else (Given(answer.answer, answer.start),))
 
     def imitation(
         self, encoded: QaEncoded, opinions: Sequence[Opinion], lesson: Lesson, temperature: float

@@ -243,6 +243,11 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
         """
         raise ConfigError(f"{self.name} is not learnt from a teacher: leave out --teacher")
 
+    def target_of(self, answer: Answer) -> TargetT:
+        """What is learnt from a row that has no label but a teacher's answer."""
+        target: TargetT = self.answer_of(answer.to_dict(), "the teacher's answer")
+        return target
+
     def imitation(self, encoded: EncodedT, opinions: Sequence[Any], lesson: Lesson, temperature: float) -> ItemLoss:
         """How far a student is from these opinions of its training rows (None: of a row that is not trained on).
 

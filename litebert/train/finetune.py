@@ -40,6 +40,7 @@ def finetune(
     require_empty(Path(out))
     settings = settings or FinetuneSettings()
     job = read_job(task, model=model, train=train, dev=dev, columns=columns, settings=settings)
+    job.announce()
     return carry_out(job, Path(out))
 
 
@@ -59,13 +60,13 @@ def teach(
     """
     require_empty(Path(out))
     job = prepare_job(task, model=model, train=train, dev=dev, settings=settings, row_weights=row_weights)
+    job.announce()
     return carry_out(job, Path(out))
 
 
 def carry_out(job: Job, out: Path) -> FinetuneReport:
     """Do a job: fine-tune once a seed, and write the best model and the record to `out`."""
     task, settings, rows = job.task, job.settings, job.train.rows
-    job.announce()
     with new_folder(out) as folder:
         record = folder / "training"
         record.mkdir()

@@ -75,6 +75,8 @@ class FinetuneSettings:
     temperature: float = 2.0
     """By which the logits of student and teacher are divided before they are compared: above 1 the answers that the
     teacher thinks wrong count more beside each other (0.5 and 2 as in DistilBERT's script for SQuAD)."""
+    unlabelled: str | None = None
+    """File of further rows to train on, without labels: the teacher's answers stand for them."""
     metric: str | None = None
     """What the best checkpoint is chosen by; None: the task's own."""
     class_weights: Weighting = "auto"
@@ -105,6 +107,10 @@ class FinetuneSettings:
                 raise ConfigError(f"{name} = {value}: expected 1 or more")
         if not 0 <= self.teacher_weight <= 1:
             raise ConfigError(f"teacher_weight = {self.teacher_weight:g}: expected a share between 0 and 1")
+        if self.unlabelled is not None and self.teacher is None:
+            raise ConfigError("unlabelled rows need somebody to label them: give --teacher DIR, a fine-tuned model")
+        if self.unlabelled is not None and self.train_rows is not None:
+            raise ConfigError("train_rows and unlabelled contradict each other: give fewer rows in the training file")
         if self.stride is not None and self.stride < 1:
             raise ConfigError(f"stride = {self.stride}: expected 1 token or more")
         for name in ("weight_decay", "clip", "patience"):
@@ -312,20 +318,22 @@ def prepare_job(
     windowing = Windowing(_length(settings, shape), settings.stride)
     task.check_judged(dev)
     labels = task.labels(train)
+    teacher: Teacher | None = None
+    opinions: list[Any] = []
+    if settings.teacher:
+        teacher = Teacher(settings.teacher, task, labels, device, student=tokenizer, windowing=windowing)
+        train, opinions = _ask(teacher, train, settings)
     train_set, dev_set = (_encode(task, rows, labels, tokenizer, windowing) for rows in (train, dev))
     primary = settings.metric or task.primary(train_set.gold, labels)
     _check_metric(task, primary, labels)
     lesson = task.lesson(train_set.encoded, train_set.gold, labels, settings.class_weights)
     if row_weights is not None:
-        items = lesson.items
-        lesson = replace(lesson, items=replace(items, weights=items.weights * row_weights[items.rows]))
-    teacher = None
-    if settings.teacher:
-        asked = [subset(len(train), settings.train_rows, seed) for seed in settings.all_seeds]
-        mentor = Teacher(settings.teacher, task, labels, device, student=tokenizer, windowing=windowing)
-        opinions = mentor.opinions(train.inputs, np.unique(np.concatenate(asked)))
+        items, counts = lesson.items, np.ones(len(train))
+        counts[: len(row_weights)] = row_weights
+        lesson = replace(lesson, items=replace(items, weights=items.weights * counts[items.rows]))
+    if teacher:
         distance = task.imitation(train_set.encoded, opinions, lesson, settings.temperature)
-        lesson, teacher = taught(lesson, distance, settings.teacher_weight), mentor.judge(dev)
+        lesson = taught(lesson, distance, settings.teacher_weight)
     return Job(
         task=task,
         inputs=inputs or {},
@@ -338,9 +346,18 @@ def prepare_job(
         train=train_set,
         dev=dev_set,
         lesson=lesson,
-        teacher=teacher,
+        teacher=teacher.judge(dev) if teacher else None,
         device=device,
     )
+
+
+def _ask(
+    teacher: Teacher, rows: Labelled[Any, Any], settings: FinetuneSettings
+) -> tuple[Labelled[Any, Any], list[Any]]:
+    """All rows to train on, those that the teacher labels among them, and what it says of each."""
+    every, more = teacher.label(settings.unlabelled, rows) if settings.unlabelled else (rows, [])
+    asked = [subset(len(rows), settings.train_rows, seed) for seed in settings.all_seeds]
+    return every, [*teacher.opinions(rows.inputs, np.unique(np.concatenate(asked))), *more]
 
 
 def _check_metric(task: AnyTask, metric: str, labels: tuple[str, ...]) -> None:

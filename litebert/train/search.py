@@ -62,6 +62,8 @@ class Trial:
     """Of each look at the dev set: which of LOOKS it was, from 1, and the primary metric."""
     score: float | None
     """The best of them; None: it was ended early, or went wrong."""
+    loss: float | None
+    """The dev loss there."""
     note: str = ""
     """Why there is no score."""
 
@@ -167,9 +169,9 @@ def _try(job: Job, finished: Sequence[Trial]) -> Trial:
         note = fit.problem
     except _EndedEarly:
         note = f"ended early at {len(watch.looks)} of {LOOKS} looks at the dev set"
-    score = None if note else float(fit.score[0])
+    score, loss = (None, None) if note else (float(fit.score[0]), float(-fit.score[1]))
     looks = [(place, float(value)) for place, value in watch.looks.items()]
-    return Trial(number=number, settings=tried, looks=looks, score=score, note=note)
+    return Trial(number=number, settings=tried, looks=looks, score=score, loss=loss, note=note)
 
 
 def _given(job: Job) -> dict[str, float]:
@@ -235,14 +237,14 @@ def _with(job: Job, tried: dict[str, float]) -> FinetuneSettings:
 
 
 def _best(finished: Sequence[Trial]) -> Trial:
-    """The trial with the best score, the first of equal ones."""
+    """The trial with the best score; of equal ones that with the lowest loss, as the best state of a fit."""
     scored = [trial for trial in finished if trial.score is not None]
     if not scored:
         raise ConfigError(
             f"none of {len(finished)} trials came to a good end (the last one: {finished[-1].note}); "
             "give another --learning-rate to search around"
         )
-    return max(scored, key=lambda trial: trial.score or -math.inf)
+    return max(scored, key=lambda trial: (trial.score or 0.0, -(trial.loss or 0.0)))
 
 
 def _recipe(settings: FinetuneSettings) -> dict[str, Any]:
@@ -256,6 +258,8 @@ def _claim(folder: Path, job: Job) -> list[Trial]:
     """The trials of this very search that are in its folder, none where it is new; raises OutputError."""
     columns = {name: value for name, value in job.train.rows.columns._asdict().items() if value is not None}
     files = {"model": job.folder / WEIGHTS} | {name: Path(file) for name, file in job.inputs.items()}
+    if job.settings.unlabelled:
+        files["unlabelled"] = Path(job.settings.unlabelled)
     what = {"task": job.task.name, "columns": columns} | {name: sha256(file) for name, file in files.items()}
     told = config.dump(what | {"settings": asdict(job.settings)})
     file = folder / "search.toml"

@@ -3,10 +3,11 @@
     texts of the training rows -> teacher, with its own tokenizer -> an opinion of each row, once, before training
     loss = (1 - weight) * loss of the labels + weight * distance to the opinions
 
-So teacher and student need no tokenizer in common, and a step costs what it costs without a teacher.
+Rows without labels can be learnt from, too: the teacher's answers stand for them. Teacher and student need no tokenizer
+in common, and a step costs what it costs without a teacher.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from torch import Tensor
 from litebert.console import progress
 from litebert.data.catalog import find_model
 from litebert.data.examples import Ints, SequenceBatch
-from litebert.data.labelled import Labelled
-from litebert.errors import ConfigError, ModelFolderError
+from litebert.data.labelled import Columns, Labelled
+from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.evaluate.evaluate import head_outputs, model_tokenizer
 from litebert.evaluate.metrics import Floats, Metrics
 from litebert.interop.huggingface import LoadedModel, read_model
@@ -53,6 +54,7 @@ class Teacher:
         self.model = loaded.model.to(device)
         self.tokenizer = model_tokenizer(self.folder)
         longest = self.model.config.max_position_embeddings
+        self.decision: Mapping[str, Any] = loaded.extra.get("decision", {})
         self.windowing = Windowing(int(loaded.extra.get("length", longest)), loaded.extra.get("stride"))
         if task.same_pieces:
             self.windowing = windowing
@@ -74,6 +76,29 @@ class Teacher:
         for row, said in zip(asked.tolist(), self.task.opinions(encoded, outputs), strict=True):
             result[row] = said
         return result
+
+    def label(self, file: str | Path, rows: Labelled[Any, Any]) -> tuple[Labelled[Any, Any], list[Any]]:
+        """Add the rows of a file without labels to labelled ones, with its answers as their targets; returns them all,
+        and its opinions of the new ones. Raises InputError for a file that has no such rows.
+        """
+        places, inputs, columns = [], [], None
+        for where, fields in self.task.rows(file):
+            columns = columns or self.task.columns(fields, Columns(), file, trained=rows.columns)
+            places.append(where)
+            inputs.append(self.task.input(fields, columns, where))
+        if not inputs:
+            raise InputError(f"{file} has a header and no rows; give a file with rows, or leave it out")
+        encoded, outputs = self._answer(inputs)
+        answers = self.task.answers(encoded, outputs, self.labels, self.decision)
+        together = replace(
+            rows,
+            places=[*rows.places, *places],
+            inputs=[*rows.inputs, *inputs],
+            targets=[*rows.targets, *map(self.task.target_of, answers)],
+            ids=None,
+            notes=(*rows.notes, f"{len(inputs):,} of the rows are those of {file}, labelled by the teacher"),
+        )
+        return together, self.task.opinions(encoded, outputs)
 
     def judge(self, rows: Labelled[Any, Any]) -> Metrics:
         """Its metrics on labelled rows; what is decided by them (a threshold) is left open."""

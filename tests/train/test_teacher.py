@@ -1,9 +1,11 @@
 """Fine-tuning with a teacher: its answers are learnt, by the names of the labels, with any tokenizer."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,14 +13,18 @@ from litebert import config
 from litebert.cli import main
 from litebert.data.labelled import Columns
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.errors import ConfigError, ModelFolderError
+from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.infer.predictor import evaluate_model, load
 from litebert.interop.huggingface import load_model, save_model
 from litebert.tasks.table import TASKS
+from litebert.tasks.task import Windowing
+from litebert.tasks.texts import TextInput
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.finetune import finetune
 from litebert.train.job import FinetuneSettings, prepare_job
 from litebert.train.results import FinetuneReport
+from litebert.train.teacher import Teacher
+from tests.interop.test_family import make
 from tests.labelled import ROWS, small_model, write_csv
 from tests.tasks.test_tasks import write_rows_of
 from tests.tokenizers import write_tokenizer
@@ -131,11 +137,49 @@ def test_only_the_rows_that_are_trained_on_are_asked(
     assert asked[1] == len(ROWS)
 
 
+def test_rows_without_labels_are_labelled_by_the_teacher(
+    model: Path, teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = write_csv(tmp_path / "few.csv", ROWS[:4])
+    rest = write_csv(tmp_path / "rest.csv", [{"text": row["text"]} for row in ROWS[4:]])
+    alone = tune("classify", model, few, tmp_path / "alone", dev=data, epochs=60.0)
+    assert alone.results[0].metrics["accuracy"] < 0.9
+    report = tune("classify", model, few, tmp_path / "out", dev=data, teacher=teacher, unlabelled=rest)
+    assert report.train_rows == len(ROWS)
+    assert report.results[0].metrics["accuracy"] > 0.9
+    assert f"28 of the rows are those of {rest}, labelled by the teacher" in capsys.readouterr().err
+    resolved = config.read_toml(tmp_path / "out" / "training" / "config.toml")
+    assert resolved["unlabelled"] == str(rest)
+
+
+def test_rows_without_labels_that_cannot_be_used(model: Path, teacher: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unlabelled rows need somebody to label them: give --teacher DIR"):
+        FinetuneSettings(unlabelled=str(data))
+    with pytest.raises(ConfigError, match="train_rows and unlabelled contradict each other"):
+        FinetuneSettings(unlabelled=str(data), teacher=str(teacher), train_rows=5)
+    given, out = {"teacher": teacher}, tmp_path / "out"
+    refused(InputError, "No such file", "classify", model, data, out, unlabelled=tmp_path / "gone.csv", **given)
+    other = write_csv(tmp_path / "other.csv", [{"body": "words"}])
+    refused(InputError, "has no column 'text'", "classify", model, data, out, unlabelled=other, **given)
+    (tmp_path / "none.csv").write_text("text\n")
+    refused(InputError, "a header and no rows", "classify", model, data, out, unlabelled=tmp_path / "none.csv", **given)
+
+
 @pytest.mark.parametrize("task", [name for name in TASKS if name != "classify"])
 def test_every_task_has_a_teacher(task: str, model: Path, tmp_path: Path) -> None:
     data = write_rows_of(task, tmp_path)
     tune(task, model, data, tmp_path / "teacher", epochs=10.0)
     report = tune(task, model, data, tmp_path / "out", teacher=tmp_path / "teacher", teacher_weight=1.0, epochs=10.0)
+    # Its answers are rows to learn from, too: as right as it is.
+    known = TASKS[task]
+    rows = known.read(data, Columns())
+    settings = FinetuneSettings(teacher=str(tmp_path / "teacher"), unlabelled=str(data))
+    job = prepare_job(known, model=model, train=rows, dev=rows, settings=settings)
+    assert len(job.train.rows) == 2 * len(rows)
+    assert job.train.rows.targets[: len(rows)] == rows.targets
+    answers = load(tmp_path / "teacher").predict([fields for _, fields in known.rows(data)])
+    assert job.train.rows.targets[len(rows) :] == [known.target_of(answer) for answer in answers]
+    assert len(job.lesson.items) >= 2 * len(rows)
     measured = evaluate_model(tmp_path / "teacher", data)
     if task != "qa":  # whose threshold is decided later
         assert report.teacher is not None
@@ -166,6 +210,32 @@ def test_teachers_that_cannot_teach(model: Path, teacher: Path, data: Path, tmp_
     tune("qa", bert, questions, tmp_path / "pieces", epochs=0.1)
     refused(ConfigError, "has another tokenizer than the model", "qa", model, questions, out,
             teacher=tmp_path / "pieces")  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta", "mpnet"])
+def test_a_folder_of_transformers_teaches_by_its_own_logits(
+    kind: str, model: Path, tokenizer: Tokenizer, data: Path, teacher: Path, tmp_path: Path
+) -> None:
+    """Nothing of ours is in the folder; what is compared are their logits, by the names in their config."""
+    names = {"id2label": {0: "good", 1: "bad"}, "label2id": {"good": 0, "bad": 1}, "num_labels": 2}
+    bert = Path(str(teacher)).parent / "bert"
+    theirs_tokenizer = load_tokenizer(bert)
+    fields = {"vocab_size": theirs_tokenizer.vocab_size, "max_position_embeddings": 66, "pad_token_id": 1}
+    theirs = make(kind, "ForSequenceClassification", tmp_path / kind, **names, **fields)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(bert / name, tmp_path / kind)
+    given = Teacher(
+        tmp_path / kind, TASKS["classify"], ("bad", "good"), torch.device("cpu"), student=tokenizer,
+        windowing=Windowing(64),
+    )  # fmt: skip
+    inputs = [TextInput(row["text"]) for row in ROWS[:6]]
+    opinions = given.opinions(inputs, np.array([0, 2, 5]))
+    assert [said is None for said in opinions] == [False, True, False, True, True, False]
+    for row in (0, 2, 5):
+        ids = theirs_tokenizer.encode(ROWS[row]["text"]).ids
+        with torch.no_grad():
+            expected = theirs(input_ids=torch.tensor([ids])).logits[0].flip(0)
+        np.testing.assert_allclose(opinions[row], expected.numpy(), atol=1e-4)
 
 
 def test_a_teacher_for_questions_reads_the_students_windows(model: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
