@@ -41,7 +41,7 @@ SCALE = 20.0
 DROPOUT = 0.1
 """What tells the two passes over one text apart, in models that have no dropout of their own."""
 
-SPREAD = 0.01
+SPREAD = 1e-3
 """Cosines whose deviation is less than this are one answer."""
 
 JUDGED = 32

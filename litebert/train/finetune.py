@@ -367,8 +367,9 @@ class _Job:
         def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
             return self.lesson.loss(outputs(model, batch), batch)
 
+        model = self.fresh_model(seed, dropout=self.lesson.dropout).to(self.device)
         return fit(
-            self.fresh_model(seed, dropout=self.lesson.dropout).to(self.device),
+            model,
             items,
             Joint(outputs, self.lesson.loss) if self.lesson.joint else loss,
             self._judge,
@@ -382,6 +383,7 @@ class _Job:
             collapsed=task.collapsed if task.varied(self.dev.gold) else lambda _: False,
             patience=settings.patience,
             watch=watch,
+            from_start=not any(True for _ in model.heads[task.head].parameters()),
         )
 
     def _judge(self, model: AlbertWithHeads) -> Metrics:
