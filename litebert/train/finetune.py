@@ -22,7 +22,15 @@ from litebert.errors import ConfigError
 from litebert.evaluate.evaluate import head_outputs, model_tokenizer, to_packed
 from litebert.evaluate.metrics import Doubles, Metrics
 from litebert.files import new_folder, require_empty
-from litebert.interop.huggingface import SavedModel, read_config, read_model, save_model
+from litebert.interop.huggingface import (
+    SavedModel,
+    is_embedder,
+    read_config,
+    read_model,
+    read_own,
+    save_model,
+    with_sentences,
+)
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import TASKS as HEADS
 from litebert.model.heads import AlbertWithHeads, build_model
@@ -205,6 +213,9 @@ def _prepare(
     row_weights: Doubles | None,
 ) -> "_Job":
     shape = read_config(model)
+    if settings.length is None and HEADS[task.head].reads == "sequences" and is_embedder(model):
+        _, own = with_sentences(model, shape, read_own(model).get("extra", {}))
+        settings = replace(settings, length=own.get("length"))  # it goes on reading as it did
     windowing = Windowing(_length(settings, shape), settings.stride)
     task.check_judged(dev)
     labels = task.labels(train)

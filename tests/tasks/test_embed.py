@@ -233,6 +233,9 @@ def test_files_in_and_out(tune: Tune, data: Path, tmp_path: Path, capsys: pytest
         assert (record["id"], record["text"]) == (row["id"], row["text"])
         np.testing.assert_allclose(record["embedding"], answer.embedding, atol=1e-6)
         assert np.linalg.norm(answer.embedding) == pytest.approx(1, abs=1e-5)
+    tune("embed", data, tmp_path / "next", model=tmp_path / "out", epochs=1.0)
+    following = litebert.load(tmp_path / "next")
+    assert (following.windowing.length, following.model.config.sentence_pooling) == (16, "first"), "as it was"
     alone = predictor.predict({"sentence1": GLAD[0]})[0]
     np.testing.assert_allclose(alone.embedding, predictor.predict(GLAD[0])[0].embedding, atol=1e-6)
 
