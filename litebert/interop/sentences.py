@@ -67,7 +67,13 @@ def read_sentences(folder: Path) -> SentenceSettings:
             f"{folder / PROMPTS}: the prompt {prompt!r} before every text is nothing that litebert writes: put it into "
             "your texts and set default_prompt_name to null"
         )
-    length = _values(folder / LENGTHS).get("max_seq_length", _values(folder / TOKENIZER).get("model_max_length"))
+    texts, tokenizer = _values(folder / LENGTHS), _values(folder / TOKENIZER)
+    if texts.get("do_lower_case") and not tokenizer.get("do_lower_case"):
+        raise ModelFolderError(
+            f"{folder / LENGTHS}: do_lower_case is true, but the tokenizer keeps capitals: give texts in lower case "
+            "and set it to false"
+        )
+    length = texts.get("max_seq_length", tokenizer.get("model_max_length"))
     return SentenceSettings(
         _pooling(folder / dict(modules)["Pooling"] / "config.json"),
         "Normalize" in kinds,

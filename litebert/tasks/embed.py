@@ -41,7 +41,7 @@ SCALE = 20.0
 DROPOUT = 0.1
 """What tells the two passes over one text apart, in models that have no dropout of their own."""
 
-SPREAD = 0.01
+SPREAD = 1e-3
 """Cosines whose deviation is less than this are one answer."""
 
 JUDGED = 32
@@ -295,5 +295,5 @@ def _check_scores(rows: Labelled[TextInput, float | None]) -> None:
     if rows.columns.label is not None and len(set(rows.targets)) == 1:
         raise InputError(
             f"{rows.source}: every score in {rows.columns.label!r} is {rows.targets[0]:g}, from {rows.places[0]} on; "
-            "embed needs different ones"
+            "embed needs different ones (pairs that belong together are learnt from without that column)"
         )

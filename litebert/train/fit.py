@@ -63,7 +63,7 @@ class Evaluation(NamedTuple):
     step: int
     epoch: float
     loss: float
-    """Mean training loss since the look before."""
+    """Mean training loss since the look before; NaN before step 1."""
     metrics: Metrics
 
 
@@ -141,15 +141,19 @@ def fit(
     collapsed: Callable[[Metrics], bool],
     patience: int,
     watch: Watch,
+    from_start: bool = False,
 ) -> Fit:
     """Train `model` in place; the returned state is that of the best evaluation.
 
-    collapsed: whether metrics are those of one answer for all dev rows. The fit ends early when it diverges, when a
-    collapse lasts too long, and after `patience` evaluations without a better one (0: never).
+    from_start: the model answers before it is taught, so what it is worth then is the first evaluation. collapsed:
+    whether metrics are those of one answer for all dev rows. The fit ends early when it diverges, when a collapse lasts
+    too long, and after `patience` evaluations without a better one (0: never).
     """
     made = build_optimizer(model, optimizer)
     result = Fit(rate=optimizer.learning_rate, primary_metric=primary_metric)
     since: list[float] = []
+    if from_start:
+        _look(result, Evaluation(0, 0.0, math.nan, evaluate(model)), model, watch)
     # Dropout draws from torch's own generator; outside of this block nothing has changed.
     device = next(model.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -165,16 +169,20 @@ def fit(
             if steps.evaluates(step + 1):
                 evaluation = Evaluation(step + 1, (step + 1) / steps.per_epoch, float(np.mean(since)), evaluate(model))
                 since.clear()
-                result.add(evaluation, model)
-                watch.evaluation(evaluation)
+                _look(result, evaluation, model, watch)
                 if ended(result, step + 1, steps, collapsed, patience):
                     return result
     return result
 
 
+def _look(result: Fit, evaluation: Evaluation, model: nn.Module, watch: Watch) -> None:
+    result.add(evaluation, model)
+    watch.evaluation(evaluation)
+
+
 def ended(result: Fit, done: int, steps: Steps, collapsed: Callable[[Metrics], bool], patience: int) -> bool:
     """Whether nothing more is to be had of a fit; says in it why."""
-    looks = result.evaluations
+    looks = [look for look in result.evaluations if look.step]
     stale = patience > 0 and result.looks_since_best >= patience
     finished, lasting = stale or done == steps.total, 2 * done >= steps.total and done >= PATIENCE
     result.constant = result.best is not None and collapsed(result.best.metrics)

@@ -20,7 +20,7 @@ from litebert.data.labelled import Columns, Labelled
 from litebert.errors import ConfigError
 from litebert.evaluate.evaluate import head_outputs, model_tokenizer, to_packed
 from litebert.evaluate.metrics import Doubles, Metrics
-from litebert.interop.huggingface import read_config, read_model
+from litebert.interop.huggingface import is_embedder, read_config, read_model, read_own, with_sentences
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import TASKS as HEADS
 from litebert.model.heads import AlbertWithHeads, build_model
@@ -230,8 +230,9 @@ class Job:
         def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
             return self.lesson.loss(outputs(model, batch), batch)
 
+        model = self.fresh_model(seed, dropout=self.lesson.dropout).to(self.device)
         return fit(
-            self.fresh_model(seed, dropout=self.lesson.dropout).to(self.device),
+            model,
             items,
             Joint(outputs, self.lesson.loss) if self.lesson.joint else loss,
             self._judge,
@@ -245,6 +246,7 @@ class Job:
             collapsed=task.collapsed if task.varied(self.dev.gold) else lambda _: False,
             patience=settings.patience,
             watch=watch,
+            from_start=not any(True for _ in model.heads[task.head].parameters()),
         )
 
     def _judge(self, model: AlbertWithHeads) -> Metrics:
@@ -315,6 +317,9 @@ def prepare_job(
 ) -> Job:
     """Make a job of rows; row_weights: see `teach`."""
     tokenizer, shape, device = model_tokenizer(Path(model)), read_config(model), choose_device(settings.device)
+    if settings.length is None and HEADS[task.head].reads == "sequences" and is_embedder(model):
+        _, own = with_sentences(Path(model), shape, read_own(model).get("extra", {}))
+        settings = replace(settings, length=own.get("length"))  # it goes on reading as it did
     windowing = Windowing(_length(settings, shape), settings.stride)
     task.check_judged(dev)
     labels = task.labels(train)

@@ -80,7 +80,8 @@ class Reporter(Watch):
         metrics = evaluation.metrics
         names = dict.fromkeys((*self.shown, "loss"))
         shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
-        log(f"seed {self.seed}, epoch {evaluation.epoch:.3g}: training loss {evaluation.loss:.4f}; dev {shown}")
+        learnt = f"training loss {evaluation.loss:.4f}" if evaluation.step else "before training"
+        log(f"seed {self.seed}, epoch {evaluation.epoch:.3g}: {learnt}; dev {shown}")
         line = {"seed": self.seed, "learning_rate": self.rate} | evaluation._asdict()
         print(json.dumps(plain(line)), file=self.file, flush=True)
 
@@ -91,6 +92,8 @@ def say_result(report: FinetuneReport, opens_elsewhere: bool) -> None:
     name = report.primary_metric
     beside = "" if report.majority is None else f" (always the most frequent answer: accuracy {report.majority:.4f})"
     log(f"best on the dev set: {name} {best.metrics[name]:.4f}{beside}")
+    if best.epoch == 0:
+        log("note: nothing that was learnt is better on the dev rows; the model is what it was")
     if len(report.results) > 1:
         mean, std, (low, high) = mean_and_interval(report.scores)
         log(

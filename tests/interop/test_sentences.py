@@ -148,12 +148,15 @@ def test_saving_again_gives_equal_bytes_and_replaces(tokenizer: Tokenizer, tmp_p
         ("1_Pooling/config.json", {"pooling_mode": ["cls", "mean"]}, "the pooling cls with mean is not among"),
         ("config_sentence_transformers.json", {"prompts": {"q": "query: "}, "default_prompt_name": "q"},
          "the prompt 'query: ' before every text"),
+        ("sentence_bert_config.json", {"do_lower_case": True}, "the tokenizer keeps capitals"),
     ],
 )  # fmt: skip
 def test_what_litebert_does_not_compute_is_refused(
     tokenizer: Tokenizer, tmp_path: Path, file: str, values: Any, message: str
 ) -> None:
     folder = embedder(tokenizer, tmp_path / "m")
+    if file == "sentence_bert_config.json":
+        (folder / "tokenizer_config.json").unlink()
     (folder / file).write_text(json.dumps(values))
     with pytest.raises(ModelFolderError, match=message):
         litebert.load(folder)
