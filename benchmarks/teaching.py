@@ -2,10 +2,10 @@
 
     LITEBERT_DATA=... python benchmarks/teaching.py STUDENT --data DIR[=WEIGHT] ... [--out runs/teaching] [--only ROW]
 
-Runs every row of recipes/teaching/trials.toml around recipes/teaching/base.toml on a student that `litebert compress`
-made; what is there already is not done again, what was interrupted goes on. Measures closeness to the teacher on
-held-out text, STS-B dev without fine-tuning, and CLINC150 with ten examples an intent. Writes teaching.json to docs/,
-prints the table, and ends with one JSON line.
+Runs every row of recipes/teaching/trials.toml (or of --trials FILE) around recipes/teaching/base.toml on a student that
+`litebert compress` made; what is there already is not done again, what was interrupted goes on. Measures closeness to
+the teacher on held-out text, STS-B dev without fine-tuning, and CLINC150 with ten examples an intent. Writes
+teaching.json to docs/, prints the table, and ends with one JSON line.
 """
 
 import argparse
@@ -45,12 +45,13 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", required=True, metavar="DIR[=WEIGHT]")
     parser.add_argument("--out", type=Path, default=Path("runs/teaching"))
     parser.add_argument("--only", nargs="+", help="rows; all of them where not given")
+    parser.add_argument("--trials", type=Path, default=RECIPES / "trials.toml")
     parser.add_argument("--table", type=Path, default=Path("docs/teaching.json"))
     arguments = parser.parse_args()
     folders = {name: float(weight or 1) for name, _, weight in (entry.partition("=") for entry in arguments.data)}
     table: dict[str, dict[str, float]] = {}
     print("| trial | steps | tokens | cosine | hidden | STS-B dev | CLINC150 |\n|---|---|---|---|---|---|---|")
-    for row, assignments in config.read_toml(RECIPES / "trials.toml").items():
+    for row, assignments in config.read_toml(arguments.trials).items():
         if arguments.only and row not in arguments.only:
             continue
         name = "".join(letter if letter.isalnum() else "-" for letter in row)
