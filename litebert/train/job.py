@@ -323,14 +323,15 @@ def prepare_job(
     windowing = Windowing(_length(settings, shape), settings.stride)
     task.check_judged(dev)
     labels = task.labels(train)
+    if settings.metric:
+        _check_metric(task, settings.metric, labels)
+    dev_set = _encode(task, dev, labels, tokenizer, windowing)
     teacher: Teacher | None = None
     opinions: list[Any] = []
     if settings.teacher:
         teacher = Teacher(settings.teacher, task, labels, device, student=tokenizer, windowing=windowing)
         train, opinions = _ask(teacher, train, settings)
-    train_set, dev_set = (_encode(task, rows, labels, tokenizer, windowing) for rows in (train, dev))
-    primary = settings.metric or task.primary(train_set.gold, labels)
-    _check_metric(task, primary, labels)
+    train_set = _encode(task, train, labels, tokenizer, windowing)
     lesson = task.lesson(train_set.encoded, train_set.gold, labels, settings.class_weights)
     if row_weights is not None:
         items, counts = lesson.items, np.ones(len(train))
@@ -347,7 +348,7 @@ def prepare_job(
         shape=shape,
         settings=settings,
         labels=labels,
-        primary=primary,
+        primary=settings.metric or task.primary(train_set.gold, labels),
         train=train_set,
         dev=dev_set,
         lesson=lesson,
