@@ -26,7 +26,7 @@ demo-scratch: $(DEMO_VENV)/.installed  ## See a tiny model made of nothing but t
 	@$(DEMO_VENV)/bin/python examples/demo/scratch.py
 
 test: setup  ## Run every test; set LITEBERT_DATA to run those on public data sets too
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 soak: setup  ## Kill runs sixty times and see that they end bit by bit as if nothing had happened
 	@$(BIN)/python -m tests.soak
