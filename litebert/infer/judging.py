@@ -18,7 +18,7 @@ from litebert.evaluate.metrics import Doubles
 from litebert.evaluate.selective import selective_metrics
 from litebert.evaluate.unknowns import at_threshold, best_threshold, known_scores, separation
 from litebert.infer.abstaining import answer_field
-from litebert.infer.predictor import Judged, Predictor, judged, load, task_to_judge
+from litebert.infer.predictor import Judged, Predictor, held_out, judged, load, task_to_judge
 from litebert.tasks.table import AnyTask
 from litebert.tasks.task import DIGITS
 from litebert.text.perturb import PERTURBATIONS, perturb
@@ -70,6 +70,8 @@ def judge_model(
     """
     questions, columns = questions or Questions(), columns or Columns()
     predictor = load(model, device=device)
+    if questions == Questions() and (found := held_out(predictor, data)) is not None:
+        return found
     task = task_to_judge(predictor, model)
     _check(task, questions, predictor.labels)
     rows = _read(predictor, task, data, columns, questions)

@@ -252,10 +252,17 @@ def evaluate_model(
     not know, naming the row.
     """
     predictor = load(model, device=device, precision=precision)
-    if predictor.job is None and Path(data).is_dir():
-        return held_out_metrics(predictor.model, predictor.tokenizer, open_corpus(data), predictor._precision)
+    if (found := held_out(predictor, data)) is not None:
+        return found
     task = task_to_judge(predictor, model)
     return judged(predictor, task, task.read(data, columns or Columns(), predictor.columns)).metrics
+
+
+def held_out(predictor: Predictor, data: str | Path) -> dict[str, Any] | None:
+    """See `held_out_metrics`; None where the model has a task, or `data` is no folder."""
+    if predictor.job is not None or not Path(data).is_dir():
+        return None
+    return held_out_metrics(predictor.model, predictor.tokenizer, open_corpus(data), predictor._precision)
 
 
 def task_to_judge(predictor: Predictor, model: str | Path) -> AnyTask:

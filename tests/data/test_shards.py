@@ -116,7 +116,9 @@ def test_a_writer_does_not_go_on_from_files_that_are_too_short(tmp_path: Path) -
         SplitWriter(tmp_path, "train", "uint16", writer.counts)
 
 
-@pytest.mark.parametrize(("vocab_size", "name"), [(1, "uint16"), (65536, "uint16"), (65537, "uint32")])
+@pytest.mark.parametrize(
+    ("vocab_size", "name"), [(1, "uint8"), (256, "uint8"), (257, "uint16"), (65536, "uint16"), (65537, "uint32")]
+)
 def test_token_type_holds_every_id(vocab_size: int, name: str) -> None:
     assert token_type(vocab_size) == name
     assert np.iinfo(name).max >= vocab_size - 1

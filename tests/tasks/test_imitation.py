@@ -12,7 +12,7 @@ from litebert.tasks.imitation import divergence, grouped_divergence
 from litebert.tasks.table import TASKS
 from litebert.tasks.task import Windowing
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from tests.tasks.test_tasks import write_rows_of
+from tests.tasks.test_tasks import CASES, write_rows_of
 from tests.tokenizers import write_tokenizer
 
 TEMPERATURE = 3.0
@@ -78,7 +78,7 @@ def expected(case: Case) -> list[float]:
             return [kl(theirs[at], mine[at]).mean() for at in tokens]
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", CASES)
 def test_distances_are_those_of_plain_arithmetic(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     case = Case(name, tmp_path, tokenizer)
     assert not case.encoded.long_rows or name == "qa"
@@ -87,7 +87,7 @@ def test_distances_are_those_of_plain_arithmetic(name: str, tokenizer: Tokenizer
     np.testing.assert_allclose(case.distances(opinions, case.student), expected(case), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", CASES)
 def test_who_agrees_has_nothing_to_learn(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     case = Case(name, tmp_path, tokenizer)
     opinions = case.task.opinions(case.encoded, case.teacher)
@@ -98,7 +98,7 @@ def test_who_agrees_has_nothing_to_learn(name: str, tokenizer: Tokenizer, tmp_pa
     assert (case.distances(opinions, case.student) > 0).all()
 
 
-@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if not task.same_pieces])
+@pytest.mark.parametrize("name", [name for name in CASES if not TASKS[name].same_pieces])
 def test_a_teacher_with_other_pieces_and_windows(
     name: str, tokenizer: Tokenizer, prose: list[str], tmp_path: Path
 ) -> None:
@@ -135,7 +135,7 @@ def test_words_that_the_teacher_does_not_know_are_left_out(tokenizer: Tokenizer,
     assert (case.distances(lone, case.student) < whole).any()
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", CASES)
 def test_rows_that_were_not_asked_change_no_other(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     case = Case(name, tmp_path, tokenizer, length=24)
     opinions = case.task.opinions(case.encoded, case.teacher)

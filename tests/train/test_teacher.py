@@ -26,7 +26,7 @@ from litebert.train.results import FinetuneReport
 from litebert.train.teacher import Teacher
 from tests.interop.test_family import make
 from tests.labelled import ROWS, small_model, write_csv
-from tests.tasks.test_tasks import write_rows_of
+from tests.tasks.test_tasks import CASES, write_rows_of
 from tests.tokenizers import write_tokenizer
 
 FAST: dict[str, Any] = {"epochs": 20.0, "batch_size": 8, "learning_rate": 4e-3, "precision": "fp32"}
@@ -165,7 +165,7 @@ def test_rows_without_labels_that_cannot_be_used(model: Path, teacher: Path, dat
     refused(InputError, "a header and no rows", "classify", model, data, out, unlabelled=tmp_path / "none.csv", **given)
 
 
-@pytest.mark.parametrize("task", [name for name in TASKS if name != "classify"])
+@pytest.mark.parametrize("task", [name for name in CASES if name != "classify"])
 def test_every_task_has_a_teacher(task: str, model: Path, tmp_path: Path) -> None:
     data = write_rows_of(task, tmp_path)
     tune(task, model, data, tmp_path / "teacher", epochs=10.0)

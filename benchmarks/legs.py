@@ -1,0 +1,85 @@
+"""The legs in which a model was taught, as one story: a table, and curves over all minutes.
+
+    python benchmarks/legs.py runs/small-1 runs/small-2 [...] [--out docs/small]
+
+Reads the folders of the runs of `litebert distill` in their order; writes OUT.json and OUT.png, and prints the table.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from litebert.train.hooks import read_metrics
+
+MEASURED = ("cosine", "hidden", "sts_b", "clinc150")
+
+
+def leg(run: Path, minutes: float) -> dict[str, Any]:
+    """What one run came to; minutes: those of the legs before it."""
+    lines = read_metrics(run)
+    train = [line for line in lines if line["kind"] == "train"]
+    held_out = [line for line in lines if line["kind"] == "held_out"]
+    return {
+        "run": run.name,
+        "steps": train[-1]["step"],
+        "tokens": train[-1]["tokens"],
+        "minutes": train[-1]["time"] / 60,
+        "tokens_per_second": statistics.median(line["tokens_per_second"] for line in train[1:]),
+        "curve": [
+            {"minutes": minutes + line["time"] / 60} | {name: line[name] for name in MEASURED} for line in held_out
+        ],
+    }
+
+
+def draw(legs: list[dict[str, Any]], path: Path) -> None:
+    """Closeness to the teacher, STS-B and CLINC150 over the minutes of all legs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    titles = {
+        "cosine": "Cosine to the teacher's sentence vectors",
+        "sts_b": "STS-B dev, Spearman",
+        "clinc150": "CLINC150, 10 shots, %",
+    }
+    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        for number, one in enumerate(legs):
+            points = one["curve"]
+            axes.plot(
+                [point["minutes"] for point in points],
+                [point[name] for point in points],
+                marker="o",
+                markersize=4,
+                label=f"leg {number + 1}",
+            )
+        axes.set(title=title, xlabel="minutes of one core")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.9")
+        axes.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("docs/small"))
+    arguments = parser.parse_args()
+    legs: list[dict[str, Any]] = []
+    for run in arguments.runs:
+        legs.append(leg(run, sum(one["minutes"] for one in legs)))
+    print(
+        "| leg | steps | tokens | minutes | tokens/s | cosine | STS-B dev | CLINC150 |\n|---|---|---|---|---|---|---|---|"
+    )
+    for number, one in enumerate(legs):
+        last = one["curve"][-1]
+        print(
+            f"| {number + 1} | {one['steps']:,} | {one['tokens'] / 1e6:.1f}M | {one['minutes']:.0f} | "
+            f"{one['tokens_per_second']:,.0f} | {last['cosine']:.3f} | {last['sts_b']:.1f} | {last['clinc150']:.1f} |"
+        )
+    draw(legs, arguments.out.with_suffix(".png"))
+    arguments.out.with_suffix(".json").write_text(json.dumps(legs, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
