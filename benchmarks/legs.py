@@ -68,9 +68,8 @@ def main() -> None:
     legs: list[dict[str, Any]] = []
     for run in arguments.runs:
         legs.append(leg(run, sum(one["minutes"] for one in legs)))
-    print(
-        "| leg | steps | tokens | minutes | tokens/s | cosine | STS-B dev | CLINC150 |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| leg | steps | tokens | minutes | tokens/s | cosine | STS-B dev | CLINC150 |")
+    print("|---|---|---|---|---|---|---|---|")
     for number, one in enumerate(legs):
         last = one["curve"][-1]
         print(

@@ -238,7 +238,7 @@ class TeachingObjective:
         target = _sentences(answer, members if lesson.matches is None else _membership(lesson.theirs)[0])  # (S, G)
         cosines = (_sentences(last, members) * target).sum(-1) * present
         ours = _sentences(hidden, members)  # (S, H)
-        similarity = _divergence(ours @ ours.T, target @ target.T, present, self.teaching.temperature)
+        similarity = divergence(ours, target, present, self.teaching.temperature)
         related = masked_lm = hidden.new_zeros((), dtype=torch.float32)
         if self.teaching.relations:
             related = self._relations(packed, mine, theirs)
@@ -283,12 +283,15 @@ def _sentences(hidden: Tensor, members: Tensor) -> Tensor:
         return F.normalize(members @ hidden.float(), dim=-1)
 
 
-def _divergence(mine: Tensor, theirs: Tensor, present: Tensor, temperature: float) -> Tensor:
-    """Sum over sentences of KL(teacher's similarities || student's), each to all other sentences of the batch."""
+def divergence(mine: Tensor, theirs: Tensor, present: Tensor, temperature: float) -> Tensor:
+    """Sum over sentences of KL(teacher's similarities || student's), each to all other sentences of the batch.
+
+    mine (S, H), theirs (S, G): sentence vectors. Computed in fp32: a low temperature makes much of the last digits.
+    """
     count = present.shape[0]
     hidden = torch.eye(count, device=present.device, dtype=torch.bool) | (present[None, :] == 0)  # (S, S)
-    log_mine, log_theirs = (
-        (similarities / temperature).masked_fill(hidden, -1e4).log_softmax(-1) for similarities in (mine, theirs)
-    )
+    with torch.autocast(mine.device.type, enabled=False):
+        similarities = (mine @ mine.T, theirs @ theirs.T)  # (S, S)
+    log_mine, log_theirs = ((values / temperature).masked_fill(hidden, -1e4).log_softmax(-1) for values in similarities)
     terms = log_theirs.exp() * (log_theirs - log_mine)
     return (terms.sum(-1) * present).sum()

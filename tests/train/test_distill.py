@@ -21,7 +21,7 @@ from litebert.text.training import train_tokenizer
 from litebert.train.distill import DistillSettings, distill
 from litebert.train.hooks import read_metrics
 from litebert.train.optimizers import OptimizerSettings
-from litebert.train.teaching import Student, TeachingSettings
+from litebert.train.teaching import Student, TeachingSettings, divergence
 from tests.models import random_model
 from tests.runs import LOOP, same, weights
 
@@ -230,3 +230,12 @@ def test_embeddings_are_means_of_length_one(prepared: Path, student: Path) -> No
     with torch.no_grad():
         expected = torch.nn.functional.normalize(model.albert(pack_lists([ids])).mean(0), dim=-1)
     assert torch.allclose(torch.from_numpy(vectors[0]), expected, atol=1e-5)
+
+
+def test_similarities_are_compared_in_fp32() -> None:
+    """At a low temperature the last digits count, which bf16 has not."""
+    draw = torch.Generator().manual_seed(1)
+    mine, theirs = (torch.nn.functional.normalize(torch.randn(8, 32, generator=draw), dim=-1) for _ in range(2))
+    expected = divergence(mine, theirs, torch.ones(8), 0.05)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(divergence(mine, theirs, torch.ones(8), 0.05), expected)
