@@ -1,4 +1,4 @@
-"""litebert in two minutes: the model that comes with it, the text of this machine, two cores and no network.
+"""litebert in three minutes: the model that comes with it, the text of this machine, two cores and no network.
 
 1. gather      sentences from the documentation of the Python packages on this machine
 2. search      them by meaning, with the vectors of litebert-small, which was taught and not fine-tuned
