@@ -29,6 +29,7 @@ from litebert.interop.huggingface import WEIGHTS, load_model
 from litebert.model.encoder import Albert
 from litebert.model.packed import Packed, pack_lists
 from litebert.text.tokenizer import load_tokenizer
+from litebert.train.corpora import weighted
 from litebert.train.distill import DistillSettings, distill
 from litebert.train.finetune import FinetuneSettings, finetune
 
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="rows; all of them where not given")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
-    folders = {name: float(weight or 1) for name, _, weight in (entry.partition("=") for entry in arguments.data)}
+    folders = weighted(arguments.data)
     teacher = str(config.read_toml(RECIPES / "base.toml")["teacher"])
     place = Path(os.environ["LITEBERT_DATA"])
     rows = config.read_toml(RECIPES / "models.toml")

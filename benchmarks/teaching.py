@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from litebert import config
+from litebert.train.corpora import weighted
 from litebert.train.distill import DistillSettings, distill
 from litebert.train.hooks import read_metrics
 
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--trials", type=Path, default=RECIPES / "trials.toml")
     parser.add_argument("--table", type=Path, default=Path("docs/teaching.json"))
     arguments = parser.parse_args()
-    folders = {name: float(weight or 1) for name, _, weight in (entry.partition("=") for entry in arguments.data)}
+    folders = weighted(arguments.data)
     table: dict[str, dict[str, float]] = {}
     print("| trial | steps | tokens | cosine | hidden | STS-B dev | CLINC150 |\n|---|---|---|---|---|---|---|")
     for row, assignments in config.read_toml(arguments.trials).items():

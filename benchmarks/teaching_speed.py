@@ -27,7 +27,7 @@ from litebert.interop.huggingface import load_model
 from litebert.model.config import AlbertConfig
 from litebert.model.plan import plan
 from litebert.text.tokenizer import load_tokenizer
-from litebert.train.corpora import training_source
+from litebert.train.corpora import training_source, weighted
 from litebert.train.distill import DistillSettings
 from litebert.train.loop import autocast
 from litebert.train.optimizers import build_optimizer
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=Path("recipes/small.toml"))
     parser.add_argument("--batch-size", type=int, nargs="+", default=[24, 64])
     arguments = parser.parse_args()
-    folders = {name: float(weight or 1) for name, _, weight in (entry.partition("=") for entry in arguments.data)}
+    folders = weighted(arguments.data)
     base = replace(config.build(DistillSettings, config.read_toml(arguments.recipe)), folders=folders)
     tokenizer = load_tokenizer(Path(next(iter(folders))) / TOKENIZER_FOLDER)
     device = torch.device("cpu")

@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from litebert import __version__
 from litebert.console import log, speaks
-from litebert.errors import ConfigError, InputError, Stopped, UserError
+from litebert.errors import ConfigError, Stopped, UserError
 
 if TYPE_CHECKING:
     from litebert.train.job import FinetuneSettings
@@ -88,8 +88,10 @@ class RunFlags:
 
     def settings(self, cls: type[T], **more: Any) -> T:
         """Return the settings of that kind, `more` flags included."""
+        from litebert.train.corpora import weighted
+
         flags = more | {
-            "folders": dict(_weighted(item) for item in self.data) if self.data else None,
+            "folders": weighted(self.data) if self.data else None,
             "seed": self.seed,
             "data.batch_size": self.batch_size,
             "data.pairs.length": self.length,
@@ -771,14 +773,3 @@ def _settings(cls: type[T], path: Path | None, flags: dict[str, Any], assignment
         if value is not None:
             config.merge(tree, config.nest(name, value))
     return config.build(cls, config.merge(tree, config.parse_assignments(assignments or [])))
-
-
-def _weighted(item: str) -> tuple[str, float]:
-    """Read DIR or DIR=WEIGHT."""
-    folder, equals, weight = item.rpartition("=")
-    if not equals or Path(item).exists():
-        return item, 1.0
-    try:
-        return folder, float(weight)
-    except ValueError:
-        raise InputError(f"--data {item}: the weight {weight!r} is no number; write DIR=WEIGHT, as books=2") from None

@@ -1,6 +1,6 @@
 """The prepared folders a run reads, as it finds them at its start, and the settings it was begun with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from litebert import config
 from litebert.console import log
 from litebert.data.batches import DataSettings, SpecialIds, WindowSource
 from litebert.data.shards import CorpusSplit, TokenCorpus, open_corpus
-from litebert.errors import CheckpointError, ConfigError, DataFolderError
+from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError
 from litebert.files import require_empty
 from litebert.model.config import AlbertConfig
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
@@ -42,6 +42,22 @@ class TextRunSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
+
+
+def weighted(items: Sequence[str]) -> dict[str, float]:
+    """Read folders, each as DIR or DIR=WEIGHT; raises InputError for a weight that is no number."""
+    folders: dict[str, float] = {}
+    for item in items:
+        folder, equals, weight = item.rpartition("=")
+        if not equals or Path(item).exists():
+            folder, weight = item, "1"
+        try:
+            folders[folder] = float(weight)
+        except ValueError:
+            raise InputError(
+                f"--data {item}: the weight {weight!r} is no number; write DIR=WEIGHT, as books=2"
+            ) from None
+    return folders
 
 
 def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
