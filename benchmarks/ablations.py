@@ -98,7 +98,7 @@ def measure(run: Path, settings: PretrainSettings, data: Path, sst2: Path) -> di
     model = run / "model"
     steps = [line for line in read_metrics(run) if line["kind"] == "train"]
     tuned = run / "sst2"
-    few = FinetuneSettings(train_rows=500, seeds=1, seed=settings.seed, learning_rate=1e-3)
+    few = FinetuneSettings(train_rows=500, seeds=3, seed=settings.seed, learning_rate=1e-3)
     files = {"train": sst2 / "train.tsv", "dev": sst2 / "dev.tsv"}
     report = finetune("classify", model=model, out=tuned, settings=few, **files).to_dict()
     result = masked_words(model, settings, data) | {

@@ -11,6 +11,7 @@ The state of the stream is two numbers, the window and the sequence in it: resum
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -73,7 +74,10 @@ class DataSettings:
 
     @property
     def sequence_slots(self) -> int:
-        """Sequences a step, at most: a quarter more than of full length, as some are short."""
+        """Sequences a step, at most: a quarter more than of full length, as some are short; a tenth more than of mean
+        length, where lengths are spread."""
+        if self.pairs.spread:
+            return math.ceil(1.1 * self.token_budget / self.pairs.mean_length)
         return self.batch_size + -(-self.batch_size // 4)
 
 

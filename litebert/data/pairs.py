@@ -1,7 +1,8 @@
 """Segment pairs: sentences of prepared documents become [CLS] A [SEP] B [SEP] sequences.
 
 1. Documents are cut at sentence ends into blocks of some thousand tokens (`cut_blocks`).
-2. In a block, consecutive sentences are gathered up to the target length; a share of the targets is short.
+2. In a block, consecutive sentences are gathered up to the target length; a share of the targets is short, or, where
+   lengths are spread, all are drawn and what was gathered is cut.
 3. A random sentence end divides what was gathered into segments A and B.
 4. The sentence objective decides what stands second: for `sentence_order` the two are swapped half of the time, for
    `next_sentence` B is taken from another document half of the time, for `none` there is one segment.
@@ -10,6 +11,7 @@ A sentence-order pair never spans documents and never holds a random one: where 
 sentence, the sequence has one segment and no order label (google-research/albert#234 is the defect avoided here).
 """
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -20,6 +22,8 @@ from numpy.typing import NDArray
 from litebert.data.shards import Shard
 from litebert.errors import ConfigError
 
+LEAST = 6
+"""Tokens of text in the shortest sequence of those that are cut to spread lengths."""
 NO_LABEL = -100
 """Label of a sequence without a sentence objective; the loss leaves it out."""
 
@@ -36,12 +40,26 @@ class PairSettings:
     """What the second segment is: the neighbour, swapped or not (ALBERT), a random one (BERT), or nothing."""
     short: float = 0.1
     """Share of sequences whose target length is drawn uniformly from 2 to `length`."""
+    spread: bool = False
+    """Cut each sequence at a length drawn anew, such that lengths from 8 to 16, 16 to 32, 32 to 64 tokens and so on get
+    about the same number of tokens: for models that are to read requests as well as paragraphs."""
 
     def __post_init__(self) -> None:
         if self.length < 8:
             raise ConfigError(f"length = {self.length}: a sequence needs at least 8 tokens; use 64 or more")
         if not 0 <= self.short <= 1:
             raise ConfigError(f"pairs.short = {self.short}: expected a share between 0 and 1")
+        if self.spread and self.objective != "none":
+            raise ConfigError(
+                f"pairs.spread cuts single segments, not the pairs of objective {self.objective!r}; set one of them to "
+                "objective=none or spread=false"
+            )
+
+    @property
+    def mean_length(self) -> float:
+        """Of spread sequences, in tokens, where no text ends before its cut: numbers n in proportion to 1 / n^2."""
+        ratio = (self.length - 2) / LEAST
+        return LEAST * math.log(ratio) / (1 - 1 / ratio) + 2
 
 
 class Blocks(NamedTuple):
@@ -164,6 +182,8 @@ def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) ->
         while i < stop:
             short, size, cut, swap, end_a, end_b = chance[i]
             target = 2 + int(size * (room - 1)) if short < settings.short else room
+            if settings.spread:
+                target = int(LEAST / (1 - size * (1 - LEAST / (room + 1))))
             j = min(max(bisect_left(ends, starts[i] + target, i) + 1, i + least), stop)
             a, b, label, following = (starts[i], ends[j - 1]), (0, 0), NO_LABEL, j
             if settings.objective != "none" and j - i > 1:
@@ -175,7 +195,7 @@ def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) ->
                     stranger = _random_segment(text, starts, block, target - (a[1] - a[0]), rng)
                     if stranger:
                         b, label, following = stranger, 1, middle
-            spans.append((*_truncate(a, b, room, end_a, end_b), label))
+            spans.append((*_truncate(a, b, target if settings.spread else room, end_a, end_b), label))
             i = following
     return spans
 

@@ -7,6 +7,7 @@ E embedding, H hidden, F inside the feed-forward block, N heads, D head size, R 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -180,6 +181,8 @@ class Encoder(nn.Module):
         self.rotary = config.position == "rotary"
         self.activation_checkpointing = False
         """Recompute layers in the backward pass instead of keeping their activations."""
+        self.checkpointed_layer: Callable[..., Tensor] = _layer
+        """What is recomputed; `compile_layers` puts a compiled one here."""
         self.projection = nn.Linear(config.embedding_size, config.hidden_size) if config.embedding_projection else None
         relative = config.position == "relative"
         self.relative = nn.Embedding(RELATIVE_BUCKETS, config.num_attention_heads) if relative else None
@@ -201,22 +204,41 @@ class Encoder(nn.Module):
             if trace is not None:
                 trace.hidden_states.append(hidden)
             if self.activation_checkpointing and trace is None and torch.is_grad_enabled():
-                hidden = checkpoint(self.layer, index, hidden, layout, angles, use_reentrant=False)
+                parts = self._parts(index)
+                hidden = checkpoint(self.checkpointed_layer, *parts, hidden, layout, angles, use_reentrant=False)
             else:
-                hidden = self.layer(index, hidden, layout, angles, trace)
+                hidden = _layer(*self._parts(index), hidden, layout, angles, trace)
         if self.norm is not None:
             hidden = self.norm(hidden)
         if trace is not None:
             trace.hidden_states.append(hidden)
         return hidden
 
-    def layer(
-        self, index: int, hidden: Tensor, layout: Layout, angles: Angles | None, trace: Trace | None = None
-    ) -> Tensor:
-        """Apply one layer, (T, H) -> (T, H); `norm` has yet to follow the last layer of a pre-norm stack."""
-        delta = None if self.deltas is None else self.deltas[index]
-        hidden = self.attention[self.plan.attention[index]](hidden, layout, angles, delta, trace)
-        return self.ffn[self.plan.ffn[index]](hidden, delta)  # type: ignore[no-any-return]
+    def compile_layers(self) -> None:
+        """Compile what activation checkpointing computes again, once for all layers of a shape.
+
+        One graph of all layers would keep each layer's gradient of the block they share until it has all of them.
+        """
+        self.checkpointed_layer = torch.compile(_layer, dynamic=False)
+
+    def _parts(self, index: int) -> tuple[nn.Module, nn.Module, nn.ModuleDict | None]:
+        """Return a layer's attention, feed-forward and deltas."""
+        attention, ffn = self.attention[self.plan.attention[index]], self.ffn[self.plan.ffn[index]]
+        delta = None if self.deltas is None else cast("nn.ModuleDict", self.deltas[index])
+        return attention, ffn, delta
+
+
+def _layer(
+    attention: nn.Module,
+    ffn: nn.Module,
+    delta: nn.ModuleDict | None,
+    hidden: Tensor,
+    layout: Layout,
+    angles: Angles | None,
+    trace: Trace | None = None,
+) -> Tensor:
+    """Apply one layer, (T, H) -> (T, H); `norm` has yet to follow the last layer of a pre-norm stack."""
+    return ffn(attention(hidden, layout, angles, delta, trace), delta)  # type: ignore[no-any-return]
 
 
 def _deltas(config: AlbertConfig) -> nn.ModuleDict:

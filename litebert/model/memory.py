@@ -19,6 +19,7 @@ each weight has a copy in bfloat16.
 What torch.compile changes: it keeps the probabilities in bfloat16 alone, and adds up what layers that share a block
 have in common only once it has all of it. In bfloat16 the weights' gradients of every layer wait for that; in fp32
 products add to one another, and it is the gradients of query, key, value and result (4 H) that wait, for the biases.
+With activation checkpointing a layer is compiled by itself, so that nothing waits; the heads are not compiled then.
 
 Two things are of the runtime and not of the model; they were measured once (benchmarks/memory.py): the process with
 its libraries and, after compilation, with the compiler; and the allocator's share. glibc keeps freed blocks of less
@@ -137,8 +138,16 @@ def training_memory(
         raise ConfigError(f"optimizer {optimizer!r} is unknown: use one of {', '.join(OPTIMIZER_COPIES)}")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     layers = len(model.config.sharing_plan.attention)
-    costs = _Costs.of(model.config, batch, PRECISIONS[precision], compiled=compiled, on_gpu=on_gpu)
-    moments = list(_moments(model, batch, costs, optimizer, compiled, activation_checkpointing))
+    again = activation_checkpointing
+    costs = _Costs.of(
+        model.config,
+        batch,
+        PRECISIONS[precision],
+        compiled=compiled,
+        heads_compiled=compiled and not again,
+        on_gpu=on_gpu,
+    )
+    moments = list(_moments(model, batch, costs, optimizer, compiled, again))
     peak = max(moments, key=lambda moment: moment.gradients + moment.copies + moment.activations)
     return Memory(
         moment=peak.name,
@@ -148,7 +157,9 @@ def training_memory(
         copies=round(peak.copies),
         activations=round(peak.activations),
         allocator=0 if on_gpu else round(peak.gaps),
-        process=GPU_PROCESS if on_gpu else PROCESS + (COMPILER + layers * COMPILED_LAYER if compiled else 0),
+        process=GPU_PROCESS
+        if on_gpu
+        else PROCESS + (COMPILER + (1 if again else layers) * COMPILED_LAYER if compiled else 0),
     )
 
 
@@ -169,7 +180,9 @@ class _Costs(NamedTuple):
     logits: float
 
     @classmethod
-    def of(cls, config: AlbertConfig, batch: BatchShape, width: int, *, compiled: bool, on_gpu: bool) -> "_Costs":
+    def of(
+        cls, config: AlbertConfig, batch: BatchShape, width: int, *, compiled: bool, heads_compiled: bool, on_gpu: bool
+    ) -> "_Costs":
         """Count them.
 
         Beside what it kept, the backward pass of a layer needs in the feed-forward block the gradients before and
@@ -196,7 +209,7 @@ class _Costs(NamedTuple):
             working=max(tokens * width * (inner + 2 * hidden), attention),
             stream=tokens * hidden * (4 if pre_norm else width),
             embedding=tokens * config.embedding_size * (4 + width),
-            logits=batch.masked * config.vocab_size * (2 * width if compiled else 12 + half * width),
+            logits=batch.masked * config.vocab_size * (2 * width if heads_compiled else 12 + half * width),
         )
 
 
@@ -209,7 +222,7 @@ def _moments(
     block = sum(p.numel() for half in (encoder.attention[0], encoder.ffn[0]) for p in half.parameters())
     gradients = 4.0 * sum(sizes)
     before = gradients if batch.parts > 1 else 0.0  # those of the micro-batches before
-    waiting = float(costs.width * layers * block) if compiled and (costs.width < 4 or again) else 0.0
+    waiting = float(costs.width * layers * block) if compiled and costs.width < 4 and not again else 0.0
     copies = 2.0 * sum(sizes) if costs.width < 4 else 0.0
     kept = costs.embedding + layers * (costs.stream if again else costs.layer)
     small = layers * (costs.stream * (costs.stream < HEAP_BLOCK) if again else costs.small)
@@ -220,7 +233,7 @@ def _moments(
     yield _Moment("layers", before + costs.width * block, copies, last, gaps)
     # Where nothing is computed again, the last layer's activations are the first to go and the first's the last.
     first = last if again else costs.embedding + costs.layer + costs.working
-    if again and not compiled:
+    if again:
         matrices = 2 * costs.width * block * (costs.width * max(p.numel() for p in encoder.parameters()) <= HEAP_BLOCK)
         logits = costs.logits * (4 * batch.masked * model.config.vocab_size <= HEAP_BLOCK)
         gaps = logits + costs.small + matrices

@@ -41,7 +41,11 @@ class PretrainObjective:
         self.device = next(model.parameters()).device
         on_gpu = "fused" if model.config.position == "relative" else "varlen"  # which takes no bias
         self.attention = on_gpu if self.device.type == "cuda" else "padded"
-        self.sums = torch.compile(self._sums, dynamic=False) if compiled else self._sums
+        self.sums = self._sums
+        if compiled and model.albert.encoder.activation_checkpointing:
+            model.albert.encoder.compile_layers()
+        elif compiled:
+            self.sums = torch.compile(self._sums, dynamic=False)
 
     def backward(self, batch: PretrainBatch) -> Callable[[], Metrics]:
         """Add the gradients of the mean losses of a step; returns a function that reads the metrics.

@@ -224,7 +224,7 @@ class Session:
             "device": world.device.type,
             "processes": world.size,
             "precision": "bf16" if uses_bf16(self.loop.precision, world.device) else "fp32",
-            "compiled": self.loop.compile,
+            "compiled": "layer" if self.loop.compile and self.loop.activation_checkpointing else self.loop.compile,
         }
         return checkpoints.environment() | here | self.environment
 

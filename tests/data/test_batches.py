@@ -163,6 +163,27 @@ def test_share_of_short_sequences(source: WindowSource) -> None:
     assert short.mean() < 0.8 * np.diff(samples_of(source, short=0.0).cu_seqlens).mean()
 
 
+def test_spread_lengths_share_the_tokens_by_octaves(source: WindowSource) -> None:
+    pairs = PairSettings(length=64, objective="none", spread=True)
+    samples = samples_of(source, objective="none", spread=True)
+    sizes = np.diff(samples.cu_seqlens)
+    assert sizes.max() <= 64
+    assert 0.85 < sizes.mean() / pairs.mean_length < 1.05  # some texts end before their cut
+    octaves = [sizes[(sizes >= low) & (sizes < 2 * low)].sum() / sizes.sum() for low in (8, 16, 32)]
+    assert min(octaves) > 0.2
+    # Either end may be cut: not every sequence begins where a sentence does.
+    starts = {tuple(ids[:4]) for ids, _, _ in sequences(samples_of(source, objective="none", short=0.0))}
+    begins = np.mean([tuple(ids[:4]) in starts for ids, _, _ in sequences(samples) if len(ids) < 12])
+    assert begins < 0.7
+
+
+def test_steps_of_spread_lengths_have_room(prepared: Path, tokenizer: Tokenizer) -> None:
+    settings = DataSettings(batch_size=16, pairs=PairSettings(length=64, objective="none", spread=True))
+    spread = WindowSource({prepared: 1.0}, SpecialIds.of(tokenizer), settings, seed=5)
+    filled = [batch.num_tokens / settings.token_budget for batch in islice(BatchStream(spread), 20)]
+    assert np.mean(filled) > 0.9
+
+
 def test_blocks_hold_every_sentence_once_and_never_two_documents(source: WindowSource) -> None:
     shards = source.splits[0].shards
     blocks = cut_blocks(shards, 200)
@@ -372,6 +393,7 @@ def test_held_out_batches_are_the_same_each_time(prepared: Path, tokenizer: Toke
 def test_settings_that_cannot_work_are_refused() -> None:
     for wrong in (
         lambda: PairSettings(length=4),
+        lambda: PairSettings(spread=True),
         lambda: MaskSettings(share=1.5),
         lambda: MaskSettings(keep=0.7, replace=0.7),
         lambda: DataSettings(batch_size=0),
