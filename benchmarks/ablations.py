@@ -5,8 +5,9 @@
 Runs every row of recipes/ablations/factors.toml around recipes/ablations/base.toml; what is there already is not done
 again, what was interrupted goes on. Measures on held-out documents: masked-token loss and accuracy under the same masks
 for all (15 % of words); accuracy of a probe on the sentence-order task, which is logistic regression on the mean
-vectors of both segments of a frozen encoder; SST-2 from 500 rows; parameters; tokens a second. Writes ablations.json
-to docs/ and prints the table; ends with one JSON line.
+vectors of both segments of a frozen encoder; that of the model's own sentence objective; SST-2 dev from 500 rows, the
+mean of 3 seeds; parameters; tokens a second. Prints the table, writes ablations.json and ablations.png to docs/, and
+ends with one JSON line.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from litebert.train.pretrain import PretrainSettings, pretrain
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "ablations"
 MASKS = MaskSettings(unit="word", share=0.15)
+COLUMNS = "loss | accuracy | order probe | own objective | SST-2 | parameters | tokens/s"
 PROBE_PAIRS = 6000
 """Pairs of sentences of the probe; two thirds train it, the rest judge it."""
 
@@ -47,6 +49,12 @@ def settings_of(assignments: list[str], data: Path, seed: int, steps: int | None
     settings = config.build(PretrainSettings, tree)
     loop = replace(settings.loop, steps=steps, evaluate_every=steps, checkpoint_every=steps) if steps else settings.loop
     return replace(settings, folders={str(data): 1.0}, seed=seed, loop=loop)
+
+
+def own_objective(run: Path) -> dict[str, float]:
+    """Held-out accuracy of the sentence objective that the run itself had; empty where it had none."""
+    last = [line for line in read_metrics(run) if line["kind"] == "held_out"][-1]
+    return {"own_objective": last["order_accuracy"]} if "order_accuracy" in last else {}
 
 
 def masked_words(model: Path, settings: PretrainSettings, data: Path) -> dict[str, float]:
@@ -93,7 +101,7 @@ def measure(run: Path, settings: PretrainSettings, data: Path, sst2: Path) -> di
     """Run, or take what was run before, and judge it."""
     file = run / "ablation.json"
     if file.exists():
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(json.loads(file.read_text(encoding="utf-8"))) | own_objective(run)
     pretrain(settings, run, resume=True)
     model = run / "model"
     steps = [line for line in read_metrics(run) if line["kind"] == "train"]
@@ -108,7 +116,7 @@ def measure(run: Path, settings: PretrainSettings, data: Path, sst2: Path) -> di
         "tokens_per_second": statistics.median(line["tokens_per_second"] for line in steps),
     }
     file.write_text(json.dumps(result), encoding="utf-8")
-    return result
+    return result | own_objective(run)
 
 
 def joined(results: list[dict[str, float]]) -> dict[str, Any]:
@@ -116,7 +124,37 @@ def joined(results: list[dict[str, float]]) -> dict[str, Any]:
     means = {name: statistics.mean(result[name] for result in results) for name in results[0]}
     if len(results) == 1:
         return means
-    return means | {f"{name}_std": statistics.stdev(r[name] for r in results) for name in ("mlm_loss", "order_probe")}
+    spread = [name for name in ("mlm_loss", "order_probe", "own_objective", "sst2_500") if name in means]
+    return means | {f"{name}_std": statistics.stdev(r[name] for r in results) for name in spread}
+
+
+def cell(row: dict[str, Any], name: str, form: str) -> str:
+    """A figure of the table, with its standard deviation where there are several seeds."""
+    if name not in row:
+        return ""
+    return f"{row[name]:{form}}" + (f" ± {row[f'{name}_std']:{form}}" if f"{name}_std" in row else "")
+
+
+def draw(table: dict[str, dict[str, Any]], path: Path) -> None:
+    """Held-out loss of every row, a panel a factor, and the score on SST-2 below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(16, 6), layout="constrained")
+    width = [len(rows) for rows in table.values()]
+    axes = figure.subplots(2, len(table), sharey="row", width_ratios=width, squeeze=False)
+    figures = (("mlm_loss", "held-out loss, nats", 1), ("sst2_500", "SST-2 dev, 500 rows, %", 100))
+    for line, (name, label, factor) in enumerate(figures):
+        for column, (title, rows) in enumerate(table.items()):
+            plot = axes[line][column]
+            values = [factor * row[name] for row in rows.values()]
+            errors = [factor * row.get(f"{name}_std", 0.0) for row in rows.values()]
+            plot.errorbar(range(len(rows)), values, yerr=errors, fmt="o", color="#2b6cb0", capsize=3)
+            plot.axhline(values[0], color="0.8", linestyle=":", zorder=0)
+            plot.set_xticks(range(len(rows)), list(rows), rotation=35, ha="right")
+            plot.set(xlim=(-0.5, len(rows) - 0.5), ylabel=label if column == 0 else "")
+            plot.set_title(title.replace("_", " ") if line == 0 else "", fontsize=10)
+            plot.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=100)
 
 
 def main() -> None:
@@ -125,15 +163,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--only", nargs="+", help="factors; all of them where not given")
     parser.add_argument("--steps", type=int, help="other than in base.toml")
-    parser.add_argument("--table", type=Path, default=Path("docs/ablations.json"))
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     sst2 = Path(os.environ["LITEBERT_DATA"]) / "glue" / "SST-2"
     table: dict[str, dict[str, Any]] = {}
     for factor, entry in config.read_toml(RECIPES / "factors.toml").items():
         if arguments.only and factor not in arguments.only:
             continue
-        print(f"\n| {factor.replace('_', ' ')} | loss | accuracy | order probe | SST-2, 500 | parameters | tokens/s |")
-        print("|---|---|---|---|---|---|---|")
+        print(f"\n| {factor.replace('_', ' ')} | {COLUMNS} |")
+        print("|---|---|---|---|---|---|---|---|")
         table[factor] = {}
         for row, assignments in entry["rows"].items():
             name = "base" if not assignments else f"{factor}-{row.replace(' ', '_')}"
@@ -147,14 +185,11 @@ def main() -> None:
                 for seed in range(1, entry.get("seeds", 1) + 1)
             ]
             r = table[factor][row] = joined(results)
-            spread = f" ± {r['mlm_loss_std']:.3f}" if "mlm_loss_std" in r else ""
-            order = f" ± {r['order_probe_std']:.1%}" if "order_probe_std" in r else ""
-            print(
-                f"| {row} | {r['mlm_loss']:.3f}{spread} | {r['mlm_accuracy']:.1%} | {r['order_probe']:.1%}{order} | "
-                f"{r['sst2_500']:.1%} | {r['parameters'] / 1e6:.2f}M | {r['tokens_per_second']:,.0f} |",
-                flush=True,
-            )
-    arguments.table.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+            cells = [row, cell(r, "mlm_loss", ".3f"), cell(r, "mlm_accuracy", ".1%"), cell(r, "order_probe", ".1%")]
+            cells += [cell(r, "own_objective", ".1%"), cell(r, "sst2_500", ".1%"), f"{r['parameters'] / 1e6:.2f}M"]
+            print(f"| {' | '.join(cells)} | {r['tokens_per_second']:,.0f} |", flush=True)
+    draw(table, arguments.docs / "ablations.png")
+    (arguments.docs / "ablations.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(table))
 
 
