@@ -68,8 +68,12 @@ class RunFlags:
     """TOML file of settings, such as one of recipes/."""
     resume: Annotated[bool, Parameter(negative=())] = False
     """Go on from the newest checkpoint in `out`."""
+    branch: str | None = None
+    """Folder of a run whose newest checkpoint this one begins with: weights, optimizer and place in the data."""
     steps: int | None = None
     """Steps of the whole run."""
+    minutes: float | None = None
+    """Stop after so many minutes, with a checkpoint and a model; --resume goes on."""
     batch_size: int | None = None
     """Sequences of full length a step; times length it is the token budget of a step."""
     length: int | None = None
@@ -93,10 +97,12 @@ class RunFlags:
         flags = more | {
             "folders": weighted(self.data) if self.data else None,
             "seed": self.seed,
+            "branch": self.branch,
             "data.batch_size": self.batch_size,
             "data.pairs.length": self.length,
             "optimizer.learning_rate": self.learning_rate,
             "loop.steps": self.steps,
+            "loop.minutes": self.minutes,
             "loop.precision": self.precision,
             "loop.checkpoint_every": self.checkpoint_every,
             "loop.device": self.device,

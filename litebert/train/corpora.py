@@ -22,7 +22,7 @@ from litebert.train.schedules import ScheduleSettings
 MAY_CHANGE = frozenset(
     {"data.workers", "data.micro_batches", "loop.device", "loop.compile", "loop.log_every", "loop.keep"}
     | {"loop.checkpoint_every", "loop.evaluate_every", "loop.held_out_tokens", "loop.rollbacks"}
-    | {"loop.activation_checkpointing"}
+    | {"loop.activation_checkpointing", "loop.minutes"}
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
@@ -38,6 +38,9 @@ class TextRunSettings:
     """Prepared data folders and their weights."""
     seed: int = 1
     """Decides new weights, the order of the data, masks and dropout."""
+    branch: str | None = None
+    """Folder of a run whose newest checkpoint this one begins with: weights, optimizer, place in the data. Steps and
+    schedule are its own: so a run at a constant rate is cut by a few steps of decay, and goes on afterwards."""
     data: DataSettings = field(default_factory=DataSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
@@ -73,8 +76,9 @@ def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
         return False
     then = config.build(type(settings), config.read_toml(out / "config.toml"))
     before, after = (config.flatten(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))
+    may_change = MAY_CHANGE | ({"loop.steps"} if settings.schedule.endless else set())
     for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name) and name not in MAY_CHANGE:
+        if before.get(name) != after.get(name) and name not in may_change:
             raise CheckpointError(
                 f"{out} was begun with {name} = {before.get(name)!r}, now it is {after.get(name)!r}; "
                 "give the same settings (see its config.toml) or start another run"

@@ -31,6 +31,8 @@ class LoopSettings:
 
     steps: int = 1000
     """Steps of the whole run."""
+    minutes: float | None = None
+    """Where to stop for now: a leg of so many minutes ends with a checkpoint and a model, and `--resume` goes on."""
     precision: Precision = "auto"
     """`bf16`: matrix products in bfloat16, weights in fp32. `auto`: bf16 where the processor multiplies it fast."""
     compile: bool = True
@@ -58,6 +60,8 @@ class LoopSettings:
         for name in ("steps", "checkpoint_every", "keep", "evaluate_every", "held_out_tokens", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}: expected 1 or more")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ConfigError(f"minutes = {self.minutes:g}: expected more than 0")
         if self.rollbacks < 0:
             raise ConfigError(f"rollbacks = {self.rollbacks}: expected 0 or more")
 

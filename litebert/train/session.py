@@ -5,6 +5,7 @@ A run folder holds `config.toml` (resolved, written before step 1), `metrics.jso
 """
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,6 +49,8 @@ class Session:
     """What the bits of this kind of run depend on, besides what those of every run do."""
     evaluate: Callable[[], Metrics] | None
     """Measures on held-out data, where there are any."""
+    branch: Path | None = None
+    """Folder of the run whose newest checkpoint a new one begins with."""
     hooks: Callable[[MetricsLog], Sequence[Hook]] = lambda _: ()
     """More hooks, for the process that writes."""
     incidents: list[tuple[str, str]] = field(default_factory=list)
@@ -56,6 +59,7 @@ class Session:
     """Of the last evaluation."""
     mended: set[Path] = field(default_factory=set)
     """Files of the compiler that were removed."""
+    begun: float = field(default_factory=time.monotonic)
 
     def go(self, received: Callable[[], int], known: bool) -> Metrics:
         """Run to the end, back over divergences; returns the last held-out metrics.
@@ -70,6 +74,8 @@ class Session:
         run.world.wait()  # until all processes have seen that the folder may be written
         if known and checkpoints.saved(self.folder):
             self._resume()
+        elif self.branch is not None:
+            self._branch_off(self.branch)
         if not run.world.is_first:
             self._run(received, None)
             return {}
@@ -118,7 +124,10 @@ class Session:
                 self._compile_anew(error)
                 continue
             if self.run.progress.step < self.loop.steps:
-                self._stop(received() or SIGTERM, metrics_log)
+                if self.loop.minutes is None or self.run.world.any(received() != 0):
+                    self._stop(received() or SIGTERM, metrics_log)
+                self._end_leg(metrics_log)
+                return
 
     def _train(self, received: Callable[[], int], metrics_log: MetricsLog | None) -> None:
         """Take steps until the last one, a divergence or a signal."""
@@ -138,8 +147,44 @@ class Session:
                 steps=loop.steps,
                 clip=self.clip,
                 hooks=hooks,
-                stop=lambda: received() != 0,
+                stop=lambda: received() != 0 or self._late(),
             )
+
+    def _late(self) -> bool:
+        """Whether the leg's minutes are over."""
+        return self.loop.minutes is not None and time.monotonic() - self.begun > 60 * self.loop.minutes
+
+    def _end_leg(self, metrics_log: MetricsLog | None) -> None:
+        """Leave the run as one that may go on."""
+        if metrics_log is None:
+            return
+        step = self.run.progress.step
+        self._save_once()
+        if self.evaluate is not None:
+            metrics_log.write(self.run.progress, "held_out", self._evaluate())
+            log(f"step {step:,} held-out: {describe(self.metrics)}")
+        detail = f"{self.loop.minutes:g} minutes are over after step {step:,} of {self.loop.steps:,}; --resume goes on"
+        metrics_log.incident(self.run.progress, "leg_ended", detail)
+
+    def _branch_off(self, branch: Path) -> None:
+        """Take over another run's weights, optimizer and place in the data."""
+        if not checkpoints.saved(branch / "checkpoints"):
+            raise CheckpointError(f"{branch} is no run with a checkpoint to branch off from; name the folder of one")
+        manifest = checkpoints.restore(
+            branch / "checkpoints",
+            self.run.model,
+            self.run.optimizer,
+            note=lambda what, detail: self.incidents.append((what, detail)),
+        )
+        seed = config.read_toml(branch / "config.toml").get("seed")
+        if manifest.data != self.data or seed != self.config["seed"]:
+            raise CheckpointError(
+                f"{branch} reads other data, or in another order (seed {seed}); a branch goes on in the data of its "
+                "run: give the same folders and the same --seed"
+            )
+        reached = manifest.progress
+        self._continue(checkpoints.Progress(data=reached.data, skipped=reached.skipped, losses=reached.losses))
+        self.incidents.append(("branched", f"begins with step {reached.step:,} of {branch}"))
 
     def _resume(self) -> None:
         run = self.run
@@ -208,10 +253,13 @@ class Session:
     def _stop(self, number: int, metrics_log: MetricsLog | None) -> NoReturn:
         step = self.run.progress.step
         if metrics_log is not None:
-            if step not in map(checkpoints.step_of, checkpoints.saved(self.folder)):
-                self.save()
+            self._save_once()
             metrics_log.incident(self.run.progress, "stopped", f"by {Signals(number).name}")
         raise Stopped(f"stopped after step {step:,}, which is saved; --resume goes on", number)
+
+    def _save_once(self) -> None:
+        if self.run.progress.step not in map(checkpoints.step_of, checkpoints.saved(self.folder)):
+            self.save()
 
     def _evaluate(self) -> Metrics:
         assert self.evaluate is not None

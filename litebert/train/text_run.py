@@ -102,6 +102,7 @@ class TextRun:
             config=asdict(settings),
             data=[corpus.digest for corpus in self.corpora],
             environment={"micro_batches": settings.data.micro_batches, "attention": self.objective.attention},
+            branch=Path(settings.branch) if settings.branch else None,
             evaluate=self._evaluate if self.held_out or self.probe else None,
             hooks=self.hooks,
         ).go(received, known)

@@ -1,0 +1,79 @@
+"""Runs in legs: bounded in minutes, prolonged, and cut by a branch of their own steps and schedule."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from litebert.errors import CheckpointError, ConfigError
+from litebert.train.hooks import read_metrics
+from litebert.train.loop import LoopSettings
+from litebert.train.pretrain import PretrainSettings, pretrain
+from litebert.train.schedules import ScheduleSettings, rate_factor
+from tests.runs import LOOP, same, settings, weights
+
+TRUNK = ScheduleSettings(name="constant", warmup=2)
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def trunk(prepared: Path, steps: int, **changes: object) -> PretrainSettings:
+    loop = replace(LOOP, steps=steps, checkpoint_every=3)
+    return settings(prepared, schedule=TRUNK, loop=loop, model=NO_DROPOUT, **changes)
+
+
+def test_legs_of_some_minutes_end_like_one_run(prepared: Path, tmp_path: Path) -> None:
+    wanted = settings(prepared, loop=replace(LOOP, steps=4))
+    pretrain(wanted, tmp_path / "whole")
+    short = replace(wanted, loop=replace(wanted.loop, minutes=1e-6))
+    report = pretrain(short, tmp_path / "legs")
+    assert report.steps == 1
+    assert report.held_out["mlm_loss"] > 0
+    assert (tmp_path / "legs" / "model" / "model.safetensors").is_file()
+    for _ in range(3):
+        pretrain(short, tmp_path / "legs", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "legs"))
+    ended = [line for line in read_metrics(tmp_path / "legs") if line.get("what") == "leg_ended"]
+    assert [line["step"] for line in ended] == [1, 2, 3]
+
+
+def test_a_run_at_a_constant_rate_is_prolonged_bit_by_bit(prepared: Path, tmp_path: Path) -> None:
+    pretrain(trunk(prepared, 5), tmp_path / "whole")
+    pretrain(trunk(prepared, 3), tmp_path / "legs")
+    pretrain(trunk(prepared, 5), tmp_path / "legs", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "legs"))
+
+
+def test_other_schedules_keep_their_number_of_steps(prepared: Path, tmp_path: Path) -> None:
+    pretrain(settings(prepared, loop=replace(LOOP, steps=2)), tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"loop\.steps = 2, now it is 3"):
+        pretrain(settings(prepared, loop=replace(LOOP, steps=3)), tmp_path / "run", resume=True)
+
+
+def test_a_branch_goes_on_where_its_run_is(prepared: Path, tmp_path: Path) -> None:
+    """At the same rate it takes the steps that its run would take: weights, moments and data are the run's."""
+    pretrain(trunk(prepared, 3), tmp_path / "trunk")
+    same_rate = replace(TRUNK, warmup=0.0)
+    branch = replace(trunk(prepared, 2), branch=str(tmp_path / "trunk"), schedule=same_rate)
+    pretrain(branch, tmp_path / "branch")
+    pretrain(trunk(prepared, 5), tmp_path / "trunk", resume=True)
+    assert same(weights(tmp_path / "branch"), weights(tmp_path / "trunk"))
+
+
+def test_a_branch_that_does_not_fit_is_refused(prepared: Path, tmp_path: Path) -> None:
+    pretrain(trunk(prepared, 1), tmp_path / "trunk")
+    with pytest.raises(CheckpointError, match="is no run with a checkpoint"):
+        pretrain(trunk(prepared, 1, branch=str(tmp_path / "nothing")), tmp_path / "a")
+    with pytest.raises(CheckpointError, match="another order"):
+        pretrain(trunk(prepared, 1, branch=str(tmp_path / "trunk"), seed=2), tmp_path / "b")
+    wide = replace(trunk(prepared, 1, branch=str(tmp_path / "trunk")), model={"intermediate_size": 96})
+    with pytest.raises(CheckpointError, match="another shape"):
+        pretrain(wide, tmp_path / "c")
+
+
+def test_warmup_may_be_a_number_of_steps() -> None:
+    assert [rate_factor(TRUNK, step, total) for total in (5, 500) for step in range(3)] == [0.5, 1.0, 1.0] * 2
+    for wrong in (-0.1, 1.5):
+        with pytest.raises(ConfigError, match="number of steps"):
+            ScheduleSettings(warmup=wrong)
+    with pytest.raises(ConfigError, match="minutes"):
+        LoopSettings(minutes=0)
