@@ -2,17 +2,29 @@
 
     LITEBERT_DATA=... python benchmarks/embeddings.py litebert-small all-MiniLM-L6-v2 [FOLDER ...]
 
-Means over tokens, in fp32; Spearman's correlation times 100, accuracy in per cent. Ends with one JSON line.
+Means over tokens, in fp32; Spearman's correlation times 100, accuracy in per cent. With --source NAME also how close
+each model is to the one it was made of, as the mean cosine of their vectors, by kind of text: requests (CLINC150's dev
+rows), captions and headlines (STS-B's dev rows), single sentences and paragraphs of 80 to 150 words (pages of
+governments). Ends with one JSON line.
 """
 
 import argparse
 import json
 import os
+from itertools import islice
 from pathlib import Path
 
 from litebert.data.catalog import find_model
-from litebert.data.rows import write_rows
-from litebert.evaluate.embeddings import CLINC150, STS_B, intent_accuracy, sts_spearman
+from litebert.data.rows import read_rows, write_rows
+from litebert.data.sources import find_files, read_documents
+from litebert.evaluate.embeddings import (
+    CLINC150,
+    STS_B,
+    Vectors,
+    intent_accuracy,
+    sentence_vectors,
+    sts_spearman,
+)
 from litebert.interop.huggingface import load_model
 from litebert.text.tokenizer import load_tokenizer
 
@@ -26,16 +38,43 @@ def with_header(file: Path, out: Path) -> Path:
     return out
 
 
+def kinds_of_text(place: Path) -> dict[str, list[str]]:
+    """Some hundred texts of each kind."""
+    requests = (place / CLINC150 / "valid" / "seq.in").read_text(encoding="utf-8").splitlines()
+    captions = [str(fields["sentence1"]) for _, fields in read_rows(place / STS_B)]
+    [file] = find_files([place / "corpus" / "government.jsonl.xz"])
+    pages = islice(read_documents(file), 400)
+    paragraphs = [paragraph for page in pages for paragraph in page.text.split("\n")]
+    sentences = [paragraph.partition(". ")[0] for paragraph in paragraphs]
+    return {
+        "requests": requests[:600],
+        "captions": captions[:600],
+        "sentences": [text for text in sentences if 12 < len(text.split()) < 30][:400],
+        "paragraphs": [text for text in paragraphs if 80 < len(text.split()) < 150][:150],
+    }
+
+
+def vectors(name: str, texts: dict[str, list[str]]) -> dict[str, Vectors]:
+    """Sentence vectors of every kind of text."""
+    folder = find_model(name)
+    encoder, tokenizer = load_model(folder, ()).albert, load_tokenizer(folder)
+    return {kind: sentence_vectors(encoder, tokenizer, some, max_length=256) for kind, some in texts.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
+    parser.add_argument("--source", help="model to compare the vectors with")
     parser.add_argument("--work", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     place = Path(os.environ["LITEBERT_DATA"])
     arguments.work.mkdir(parents=True, exist_ok=True)
     test = with_header(place / TEST, arguments.work / "sts-b-test.jsonl")
     table: dict[str, dict[str, float]] = {}
-    print("| model | STS-B dev | STS-B test | CLINC150 |\n|---|---|---|---|")
+    texts = kinds_of_text(place) if arguments.source else {}
+    theirs = vectors(arguments.source, texts) if arguments.source else {}
+    columns = ["model", "STS-B dev", "STS-B test", "CLINC150", *texts]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name in arguments.models:
         folder = find_model(name)
         encoder, tokenizer = load_model(folder, ()).albert, load_tokenizer(folder)
@@ -44,7 +83,11 @@ def main() -> None:
             "sts_b_test": sts_spearman(encoder, tokenizer, test),
             "clinc150": intent_accuracy(encoder, tokenizer, place / CLINC150),
         }
-        print(f"| {name} | " + " | ".join(f"{value:.1f}" for value in table[name].values()) + " |", flush=True)
+        mine = vectors(name, texts) if texts else {}
+        closeness = {kind: float((mine[kind] * theirs[kind]).sum(1).mean()) for kind in texts}
+        cells = [name, *(f"{value:.1f}" for value in table[name].values()), *(f"{c:.3f}" for c in closeness.values())]
+        table[name] |= closeness
+        print(f"| {' | '.join(cells)} |", flush=True)
     print(json.dumps(table))
 
 

@@ -5,10 +5,13 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from litebert.text.tokenizer import Tokenizer
 
 # Before torch loads: test processes share the cores, and threads would fight over them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -80,3 +83,11 @@ def prepared(prose: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     train_tokenizer(prose, folder / "tokenizer", vocab_size=2000)
     prepare([text], folder / "tokenizer", folder / "data", held_out=0.1, processes=1)
     return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def tokenizer(prepared: Path) -> "Tokenizer":
+    """That of the data folder."""
+    from litebert.text.tokenizer import load_tokenizer
+
+    return load_tokenizer(prepared / "tokenizer")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import AlbertWithHeads, build_model
@@ -34,13 +34,17 @@ def random_model(
 ) -> AlbertWithHeads:
     """A model in eval mode; every parameter is drawn, so that none can be forgotten unseen."""
     model = build_model(config, heads)
+    draw_all(model, seed)
+    return model.eval()
+
+
+def draw_all(model: nn.Module, seed: int) -> None:
+    """Draw every parameter anew: norms around 1, all others around 0."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            norm = name.endswith("norm.weight")
-            parameter.copy_(1 + 0.3 * noise if norm else 0.2 * noise)
-    return model.eval()
+            parameter.copy_(1 + 0.3 * noise if "norm.weight" in name.lower() else 0.2 * noise)
 
 
 def segments_of(ids: Sequence[int]) -> list[int]:

@@ -4,6 +4,7 @@ A column is one the user names, else one the model was trained with, else one of
 texts, kept as written: the number 1 of a Parquet file and the "1" of a CSV file are the same label.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -205,6 +206,16 @@ def kind_of(value: object) -> str:
     """Say what a value is, for a message."""
     kinds = {list: "a list", dict: "an object", bool: "true or false", bytes: "bytes", str: "a text"}
     return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def list_of(value: object) -> Sequence[Any] | None:
+    """Return a list, given as such or, in a table's cell, as JSON; None where it is none."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, list | tuple) else None
 
 
 def label_set(labels: Sequence[str], source: str, column: str | None) -> tuple[str, ...]:

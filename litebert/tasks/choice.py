@@ -4,7 +4,6 @@ Each choice is a sequence, `[CLS] context [SEP] question choice [SEP]`; a softma
 Dimensions: R rows, O choices of all rows, n sequences, S sequences of a batch.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from litebert.data.examples import Ints, Items, SequenceBatch, encode_rows
-from litebert.data.labelled import Columns, Labelled, first_of, kind_of, label_column, text_of, there, value_of
+from litebert.data.labelled import Columns, Labelled, first_of, kind_of, label_column, list_of, text_of, there, value_of
 from litebert.errors import InputError
 from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import window_means
@@ -283,13 +282,9 @@ def _accuracy(gold: Sequence[int], given: Sequence[int]) -> Metrics:
 def _choices(fields: Mapping[str, Any], where: str) -> tuple[str, ...]:
     column = first_of(list(fields), CHOICES_NAMES)
     if column is not None and not _NUMBERED.match(column):
-        given = value = fields[column]
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                value = None
-        if not isinstance(value, list | tuple):
+        given = fields[column]
+        value = list_of(given)
+        if value is None:
             raise InputError(f'{where}: {column!r} is {kind_of(given)}, no list of choices; write ["one", "another"]')
         found = tuple(text_of(one, column, where) for one in value)
     else:

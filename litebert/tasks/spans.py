@@ -1,13 +1,12 @@
 """Spans of a text as files hold them: lists in JSON, and CoNLL's columns."""
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from litebert.console import log
 from litebert.data.conll import read_conll
-from litebert.data.labelled import label_name
+from litebert.data.labelled import label_name, list_of
 from litebert.data.rows import Row
 from litebert.errors import InputError
 from litebert.evaluate.entities import Chunk, Scheme, chunks, parse_tag, violations
@@ -21,12 +20,8 @@ SCHEMES: tuple[Scheme, ...] = ("IOB2", "IOB1", "IOBES")
 def spans_of(value: object, column: str, where: str, length: int | None) -> Spans:
     """Read a list of spans; raises InputError where one is none, overlaps another, or lies not in `length` characters
     (None: not known)."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    if not isinstance(value, list | tuple):
+    value = list_of(value)
+    if value is None:
         raise InputError(
             f'{where}: {column!r} is no list of spans; write [{{"start": 0, "end": 5, "label": "place"}}], [] for none'
         )

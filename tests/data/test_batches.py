@@ -23,14 +23,9 @@ from litebert.data.masking import MaskSettings, choose
 from litebert.data.pairs import NO_LABEL, PairSettings, Samples, cut_blocks, make_samples, read_text
 from litebert.data.shards import open_corpus
 from litebert.errors import ConfigError
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer
 
 SETTINGS = DataSettings(batch_size=16, pairs=PairSettings(length=64))
-
-
-@pytest.fixture(scope="module")
-def tokenizer(prepared: Path) -> Tokenizer:
-    return load_tokenizer(prepared / "tokenizer")
 
 
 @pytest.fixture(scope="module")

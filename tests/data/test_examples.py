@@ -1,24 +1,16 @@
 """Sequences: nothing is cut, windows overlap, and a packed batch is what a list of sequences would be."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from litebert.data.examples import ExamplesBuilder, Items, encode_rows, pair_windows, whole, windows, within_budget
-from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer
 from tests.labelled import ROWS
 
 TEXTS = [row["text"] for row in ROWS]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(prepared: Path) -> Tokenizer:
-    return load_tokenizer(prepared / TOKENIZER_FOLDER)
 
 
 @given(st.integers(0, 300), st.integers(1, 60), st.integers(0, 59))

@@ -18,11 +18,6 @@ from tests.labelled import ROWS, small_model
 
 
 @pytest.fixture(scope="module")
-def tokenizer(prepared: Path) -> Tokenizer:
-    return load_tokenizer(prepared / TOKENIZER_FOLDER)
-
-
-@pytest.fixture(scope="module")
 def folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_model(tmp_path_factory.mktemp("models") / "classifier", tokenizer, ("classify",))
 

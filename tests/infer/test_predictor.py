@@ -12,7 +12,6 @@ import torch
 import litebert
 from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows, write_rows
-from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import InputError, ModelFolderError, OutputError, UserError
 from litebert.infer import predictor
 from litebert.infer.answers import Completion
@@ -21,16 +20,11 @@ from litebert.infer.predictor import evaluate_model, load, predict_file
 from litebert.interop.huggingface import load_model, save_model
 from litebert.model.packed import pack_lists
 from litebert.tasks.classify import Classification
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer
 from tests.labelled import ROWS, small_model
 
 TEXTS = [row["text"] for row in ROWS]
 LABELS = ("good", "bad", "so-so")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(prepared: Path) -> Tokenizer:
-    return load_tokenizer(prepared / TOKENIZER_FOLDER)
 
 
 @pytest.fixture(scope="module")

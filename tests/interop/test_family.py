@@ -28,6 +28,7 @@ from litebert.model.encoder import Trace
 from litebert.model.heads import build_model
 from litebert.model.packed import pack
 from litebert.model.plan import plan
+from tests.models import draw_all
 
 transformers = pytest.importorskip("transformers", reason="the peers extra is not installed")
 
@@ -61,11 +62,7 @@ def make(kind: str, end: str, folder: Path, **fields: Any) -> Any:
         values = {key: value for key, value in values.items() if key in shared or key not in SHAPE}
     config = getattr(transformers, f"{name}Config")(**values)
     model = getattr(transformers, f"{name}{end}")(config).eval()
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(1 + 0.3 * noise if "norm.weight" in key.lower() else 0.2 * noise)
+    draw_all(model, 3)
     model.save_pretrained(folder)
     return model
 

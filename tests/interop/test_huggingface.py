@@ -22,7 +22,7 @@ from litebert.interop.padded import (
 from litebert.model.config import AlbertConfig, preset
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import pack, unpack
-from tests.models import OWN_BLOCK, SEQUENCES, config_of, random_model, segments_of
+from tests.models import OWN_BLOCK, SEQUENCES, config_of, draw_all, random_model, segments_of
 
 transformers = pytest.importorskip("transformers", reason="the peers extra is not installed")
 
@@ -65,11 +65,7 @@ def their_model(name: str, config: AlbertConfig, folder: Path, **fields: Any) ->
     values = configs.to_hugging_face(config, []) | fields
     values = {key: value for key, value in values.items() if key not in ("architectures", "model_type")}
     model = getattr(transformers, name)(transformers.AlbertConfig(**values)).eval()
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(1 + 0.3 * noise if "norm.weight" in key.lower() else 0.2 * noise)
+    draw_all(model, 3)
     model.save_pretrained(folder)
     return model
 

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 import litebert
-from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ModelFolderError
 from litebert.infer.predictor import Predictor
 from litebert.interop.convert import convert
@@ -18,15 +17,10 @@ from litebert.interop.huggingface import is_embedder, read_model, save_model
 from litebert.interop.sentences import SENTENCE_FILES, SentenceSettings, has_sentences, read_sentences, write_sentences
 from litebert.model.packed import pack_lists
 from litebert.model.pooling import pool
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer
 from tests.models import config_of, random_model, with_unused_slots
 
 TEXTS = ["Return the value.", "x", "", "The file is closed, and what was not written is lost. " * 2]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(prepared: Path) -> Tokenizer:
-    return load_tokenizer(prepared / TOKENIZER_FOLDER)
 
 
 def embedder(tokenizer: Tokenizer, folder: Path, *heads: str, length: int = 40, **fields: Any) -> Path:

@@ -15,6 +15,8 @@ from litebert.interop.huggingface import load_model
 from litebert.interop.tensorflow import find_checkpoint, read_checkpoint, read_index
 from litebert.model.packed import pack, unpack
 from tests.bundle import write_checkpoint
+from tests.interop.test_convert import refused
+from tests.interop.test_crc32c import bit_by_bit
 
 NAME = "model.ckpt-best"
 INDEX, DATA = f"{NAME}.index", f"{NAME}.data-00000-of-00001"
@@ -79,16 +81,7 @@ def test_the_checksum_is_castagnolis() -> None:
     assert crc32c(b"") == 0
     assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
     long = np.random.default_rng(0).integers(0, 256, 9001, dtype=np.uint8).tobytes()
-    assert crc32c(long) == _slow_crc32c(long)
-
-
-def _slow_crc32c(data: bytes) -> int:
-    register = 0xFFFFFFFF
-    for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = (register >> 1) ^ (0x82F63B78 if register & 1 else 0)
-    return register ^ 0xFFFFFFFF
+    assert crc32c(long) == bit_by_bit(long)
 
 
 # -- tables and tensors of other kinds ----------------------------------------------------------------------------
@@ -130,17 +123,6 @@ def test_a_compressed_or_big_endian_index_is_refused(tmp_path: Path) -> None:
 
 
 # -- damage --------------------------------------------------------------------------------------------------------
-
-
-def refused(source: Path, out: Path) -> str:
-    """The one line that converting `source` ends with; nothing is written."""
-    with pytest.raises(ModelFolderError) as error:
-        convert(source, out)
-    message = str(error.value)
-    assert "\n" not in message
-    assert not out.exists()
-    assert not list(out.parent.glob(".*partial"))
-    return message
 
 
 @pytest.mark.parametrize("missing", [INDEX, DATA, "albert_config.json"])

@@ -7,19 +7,13 @@ from typing import Any
 import pytest
 
 from litebert.data.labelled import Columns
-from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer
 from litebert.train.finetune import finetune
 from litebert.train.job import FinetuneSettings
 from litebert.train.results import FinetuneReport
 from tests.labelled import small_model
 
 Tune = Callable[..., FinetuneReport]
-
-
-@pytest.fixture(scope="session")
-def tokenizer(prepared: Path) -> Tokenizer:
-    return load_tokenizer(prepared / TOKENIZER_FOLDER)
 
 
 @pytest.fixture(scope="session")

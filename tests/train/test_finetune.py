@@ -12,27 +12,16 @@ from safetensors.torch import load_file
 
 from litebert import config
 from litebert.data.labelled import Columns
-from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ConfigError, InputError, ModelFolderError, OutputError, UserError
 from litebert.infer.predictor import evaluate_model, load
 from litebert.interop.huggingface import read_config
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer
 from litebert.train.finetune import finetune
 from litebert.train.job import FinetuneSettings
 from litebert.train.results import FinetuneReport
 from tests.labelled import ROWS, small_model, write_csv, write_jsonl
 
 FAST = {"epochs": 20.0, "batch_size": 8, "learning_rate": 4e-3, "precision": "fp32"}
-
-
-@pytest.fixture(scope="module")
-def tokenizer(prepared: Path) -> Tokenizer:
-    return load_tokenizer(prepared / TOKENIZER_FOLDER)
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_model(tmp_path_factory.mktemp("models") / "pretrained", tokenizer)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import torch
 from litebert import config
 from litebert.cli import main
 from litebert.data.labelled import Columns
-from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.infer.predictor import evaluate_model, load
 from litebert.interop.huggingface import load_model, save_model
@@ -30,16 +29,6 @@ from tests.tasks.test_tasks import CASES, write_rows_of
 from tests.tokenizers import write_tokenizer
 
 FAST: dict[str, Any] = {"epochs": 20.0, "batch_size": 8, "learning_rate": 4e-3, "precision": "fp32"}
-
-
-@pytest.fixture(scope="module")
-def tokenizer(prepared: Path) -> Tokenizer:
-    return load_tokenizer(prepared / TOKENIZER_FOLDER)
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_model(tmp_path_factory.mktemp("models") / "pretrained", tokenizer)
 
 
 def tune(task: str, model: Path, data: Path, out: Path, dev: Path | None = None, **changes: Any) -> FinetuneReport:
