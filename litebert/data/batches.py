@@ -80,6 +80,27 @@ class DataSettings:
             return math.ceil(1.1 * self.token_budget / self.pairs.mean_length)
         return self.batch_size + -(-self.batch_size // 4)
 
+    @property
+    def longer(self) -> dict[int, int]:
+        """How many sequences of a step may be longer than which length, by falling length: three standard deviations
+        more than there are on average. Empty: all of them, where lengths are not spread."""
+        if not self.pairs.spread:
+            return {}
+        halves = [self.pairs.length // 2**power for power in (1, 2) if self.pairs.length // 2**power >= 16]
+        means = {length: self.sequence_slots * self.pairs.share_longer(length) for length in halves}
+        return {length: math.ceil(mean + 3 * mean**0.5) for length, mean in means.items()}
+
+    def bands(self, parts: int) -> tuple[tuple[int, int], ...]:
+        """How many sequences of a part of a step are no longer than which length: they lie by falling length.
+
+        Empty where any of them may be of full length.
+        """
+        if not self.longer:
+            return ()
+        lengths = (self.pairs.length, *self.longer)
+        ends = (*(-(-count // parts) for count in self.longer.values()), _room(self, parts)[1])
+        return tuple((end - begin, length) for begin, end, length in zip((0, *ends), ends, lengths, strict=False))
+
 
 class PretrainBatch(NamedTuple):
     """Masked sequences, one after the other. In a padded batch, everything behind the last sequence is unused."""
@@ -222,25 +243,33 @@ class BatchStream:
     def __iter__(self) -> Iterator[PretrainBatch]:
         """Give steps from `state` on, for ever."""
         settings = self.source.settings
-        budget, slots = settings.token_budget, settings.sequence_slots
+        budget, slots, longer = settings.token_budget, settings.sequence_slots, settings.longer
         parts: list[PretrainBatch] = []
         tokens = sequences = 0
+        used = dict.fromkeys(longer, 0)
         start = self.state
         for number, (samples, masked) in _windows(self.source, start.window, self.skipped):
             ends = samples.cu_seqlens
+            counts = {length: np.cumsum([0, *(np.diff(ends) > length)]) for length in longer}
             first = start.sample if number == start.window else 0
             while first < len(samples.labels):
                 stop = int(np.searchsorted(ends, ends[first] + budget - tokens, side="right")) - 1
                 stop = min(stop, first + slots - sequences)
+                for length, count in counts.items():
+                    room = longer[length] - used[length]
+                    stop = min(stop, int(np.searchsorted(count, count[first] + room, side="right")) - 1)
                 if stop > first:
                     parts.append(_slice(samples, masked, first, stop))
                     tokens += int(ends[stop] - ends[first])
                     sequences += stop - first
+                    used = {length: used[length] + int(count[stop] - count[first]) for length, count in counts.items()}
                     first = stop
                 if first < len(samples.labels):  # the next sequence does not fit: the step is full
                     self.state = StreamState(number, first)
-                    yield concatenate(parts)
+                    step = concatenate(parts)
+                    yield select(step, np.argsort(-np.diff(step.cu_seqlens), kind="stable")) if longer else step
                     parts, tokens, sequences = [], 0, 0
+                    used = dict.fromkeys(longer, 0)
 
 
 def _windows(source: WindowSource, first: int, skipped: frozenset[int]) -> Iterator[tuple[int, tuple[Samples, Masked]]]:

@@ -61,6 +61,10 @@ class PairSettings:
         ratio = (self.length - 2) / LEAST
         return LEAST * math.log(ratio) / (1 - 1 / ratio) + 2
 
+    def share_longer(self, length: int) -> float:
+        """Of spread sequences, the share of those that are longer than `length` tokens."""
+        return max(0.0, 1 - (1 - LEAST / (length - 1)) / (1 - LEAST / (self.length - 1)))
+
 
 class Blocks(NamedTuple):
     """Runs of consecutive sentences of one document each, of one shard or several."""

@@ -1,6 +1,7 @@
 """Where sequences lie among tokens, and one attention function per kernel; nothing else knows of sequences.
 
-Dimensions: S sequences, L longest length, T tokens, N heads, D head size. Masks are bool, True = attend.
+Dimensions: S sequences, L longest length, T tokens, N heads, D head size. Where attention pads, the sequences lie in
+bands, each a rectangle of C sequences and l columns; P places in all of them. Masks are bool, True = attend.
 """
 
 import math
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from litebert.errors import ConfigError
+from litebert.model.packed import Bands
 from litebert.model.tables import look_up
 
 KERNELS = {
@@ -32,16 +34,16 @@ class Layout(NamedTuple):
     """Where the sequences lie among the tokens; computed once a forward pass, used by every layer."""
 
     kernel: str
-    sequences: int
-    max_length: int
-    mask: Tensor | None = None
-    """(S, 1, 1, L) bool, the keys to attend to; None: all of them"""
+    bands: Bands
+    """Of the padded batch; one, unless the batch itself lies in several. The first is as long as the longest may be"""
+    masks: tuple[Tensor, ...] = ()
+    """(C, 1, 1, l) bool a band, the keys to attend to; empty: all of them"""
     slots: Tensor | None = None
-    """(S * L,) int64, the token in each slot of the padded batch; None: token i lies in slot i"""
+    """(P,) int64, the token in each slot of the padded batch; None: token i lies in slot i"""
     places: Tensor | None = None
     """(T,) int64, the slot of each token; goes with `slots`"""
     filled: Tensor | None = None
-    """(S * L, 1) bool, the slots that hold a token of their own; goes with `slots`"""
+    """(P, 1) bool, the slots that hold a token of their own; goes with `slots`"""
     used: Tensor | None = None
     """(T, 1) bool, the tokens that are in a sequence; goes with `places`"""
     cu_seqlens: Tensor | None = None
@@ -71,15 +73,22 @@ class Rearrange(torch.autograd.Function):
 
 
 class Angles(NamedTuple):
-    """The rotation of every token's queries and keys, laid out as attention wants it."""
+    """The rotation of the queries and keys in every place, for `varlen` of every token."""
 
     cos: Tensor
-    """(S, 1, L, D / 2), for `varlen` (T, 1, D / 2); fp32"""
+    """(P, D / 2), for `varlen` (T, D / 2); fp32"""
     sin: Tensor
     """The same"""
 
+    def of(self, first: int, sequences: int, length: int) -> "Angles":
+        """Those of a band, (C, 1, l, D / 2), whose places begin at `first`."""
+        chosen = slice(first, first + sequences * length)
+        return Angles(*(x[chosen].view(sequences, 1, length, x.shape[-1]) for x in self))
 
-def packed_layout(cu_seqlens: Tensor, total_tokens: int, max_length: int, kernel: str = "padded") -> Layout:
+
+def packed_layout(
+    cu_seqlens: Tensor, total_tokens: int, max_length: int, kernel: str = "padded", bands: Bands = ()
+) -> Layout:
     """Describe a packed batch for a kernel. All shapes follow from shapes, none from values.
 
     Raises ConfigError for an unknown kernel and one that does not suit the batch or its device.
@@ -90,36 +99,48 @@ def packed_layout(cu_seqlens: Tensor, total_tokens: int, max_length: int, kernel
     if kernel == "varlen":
         if cu_seqlens.device.type != "cuda":
             raise ConfigError(f"attention 'varlen' does not run on {cu_seqlens.device.type}: use 'padded'")
-        return Layout(kernel, sequences, max_length, cu_seqlens=cu_seqlens)
+        return Layout(kernel, ((sequences, max_length),), cu_seqlens=cu_seqlens)
     if kernel == "dense":
         if total_tokens != sequences * max_length:
             raise ConfigError(
                 f"attention 'dense' needs full rows, but {total_tokens} tokens are not {sequences} sequences "
                 f"of {max_length}: use 'padded'"
             )
-        return Layout(kernel, sequences, max_length)
+        return Layout(kernel, ((sequences, max_length),))
+    bands = bands or ((sequences, max_length),)
     starts, ends = cu_seqlens[:-1].long(), cu_seqlens[1:].long()  # (S,), (S,)
     last = (ends - starts - 1).clamp(min=0)[:, None]  # (S, 1)
-    column = torch.arange(max_length, device=cu_seqlens.device)  # (L,)
-    # Column 0 is open in a sequence of no tokens too: a softmax over nothing would be NaN.
-    mask = column <= last  # (S, L)
-    # Padding repeats the sequence's own last token, so that nothing of one sequence is ever read by another.
-    slots = (starts[:, None] + torch.minimum(column, last)).clamp(max=total_tokens - 1)  # (S, L)
+    masks, slots, filled, places, first, room = [], [], [], [], 0, 0
+    for count, length in bands:
+        chosen = slice(first, first + count)
+        column = torch.arange(length, device=cu_seqlens.device)  # (l,)
+        # Column 0 is open in a sequence of no tokens too: a softmax over nothing would be NaN.
+        masks.append((column <= last[chosen])[:, None, None])  # (C, 1, 1, l)
+        # Padding repeats the sequence's own last token, so that nothing of one sequence is ever read by another.
+        slots.append((starts[chosen, None] + torch.minimum(column, last[chosen])).flatten())  # (C * l,)
+        filled.append((column < (ends - starts)[chosen, None]).flatten())  # (C * l,)
+        row = torch.arange(count, device=cu_seqlens.device)  # (C,)
+        places.append(torch.stack((room + row * length, torch.full_like(row, length - 1)), 1))  # (C, 2)
+        first, room = first + count, room + count * length
     token = torch.arange(total_tokens, device=cu_seqlens.device)  # (T,)
     owner = torch.searchsorted(ends, token, right=True).clamp(max=sequences - 1)  # (T,)
     # An unused slot after the last sequence gets a copy of some real token's result: finite, and read by no one.
-    places = owner * max_length + (token - starts[owner]).clamp(max=max_length - 1)  # (T,)
-    filled = column < (ends - starts)[:, None]  # (S, L)
-    used = token < ends[-1]  # (T,)
+    begin, limit = torch.cat(places)[owner].unbind(1)  # 2 x (T,)
     return Layout(
-        kernel, sequences, max_length, mask[:, None, None], slots.flatten(), places, filled.view(-1, 1), used[:, None]
+        kernel,
+        bands,
+        tuple(masks),
+        torch.cat(slots).clamp(max=total_tokens - 1),
+        begin + torch.minimum(token - starts[owner], limit),
+        torch.cat(filled)[:, None],
+        (token < ends[-1])[:, None],
     )
 
 
 def dense_layout(attention_mask: Tensor) -> Layout:
     """Describe a padded batch whose tokens lie in rows: attention_mask (B, L), true at real tokens."""
     rows, length = attention_mask.shape
-    return Layout("dense", rows, length, mask=attention_mask.bool()[:, None, None])
+    return Layout("dense", ((rows, length),), (attention_mask.bool()[:, None, None],))
 
 
 def rotary_angles(position_ids: Tensor, head_size: int, layout: Layout) -> Angles:
@@ -127,18 +148,15 @@ def rotary_angles(position_ids: Tensor, head_size: int, layout: Layout) -> Angle
     pair = torch.arange(0, head_size, 2, device=position_ids.device, dtype=torch.float32)  # (D / 2,)
     angles = position_ids[:, None].float() * 10000.0 ** (-pair / head_size)  # (T, D / 2)
     cos, sin = angles.cos(), angles.sin()
-    if layout.kernel == "varlen":
-        return Angles(cos[:, None], sin[:, None])  # (T, 1, D / 2)
     if layout.slots is not None:
-        cos, sin = cos[layout.slots], sin[layout.slots]  # (S * L, D / 2)
-    shape = (layout.sequences, 1, layout.max_length, head_size // 2)
-    return Angles(cos.view(shape), sin.view(shape))  # (S, 1, L, D / 2)
+        cos, sin = cos[layout.slots], sin[layout.slots]  # (P, D / 2)
+    return Angles(cos, sin)
 
 
 def rotate(x: Tensor, angles: Angles | None) -> Tensor:
     """Turn queries or keys by their positions: pairs are number i of the first half with i of the second.
 
-    Shapes stay.
+    The angles (..., D / 2) are of any shape that x (..., D) broadcasts with. Shapes stay.
     """
     if angles is None:
         return x
@@ -155,7 +173,7 @@ def relative_bias(table: Tensor, layout: Layout) -> Tensor:
     """
     if layout.kernel == "varlen":
         raise ConfigError("attention 'varlen' takes no relative positions: use 'fused'")
-    place = torch.arange(layout.max_length, device=table.device)  # (L,)
+    place = torch.arange(layout.bands[0][1], device=table.device)  # (L,)
     distance = place[None, :] - place[:, None]  # (L, L) key minus query
     half, size = RELATIVE_BUCKETS // 2, distance.abs()
     exact = half // 2
@@ -171,45 +189,62 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of every token over its own sequence: (T, 3H) -> (T, H).
 
-    Also returns the probabilities (S, N, L, L) as applied, after dropout, where the kernel computes them.
+    Also returns the probabilities (S, N, L, L) as applied, after dropout, where the kernel computes them and the
+    sequences lie in one band.
     """
     if layout.kernel == "varlen":
         return _attend_varlen(qkv, layout, heads, angles, dropout), None
     if layout.slots is not None:
         # Copies of a sequence's last token fill its row: nobody attends to them or reads their results.
-        qkv = _rearrange(qkv, layout.slots, layout.places, layout.used)  # (S * L, 3H)
-    rows = qkv.view(layout.sequences, layout.max_length, 3, heads, -1)  # (S, L, 3, N, D)
-    query, key, value = rows.transpose(1, 3).unbind(2)  # 3 x (S, N, L, D)
-    query, key = rotate(query, angles), rotate(key, angles)
-    probabilities = None
-    if layout.kernel == "fused":
-        mask = layout.mask if layout.bias is None else _masked_bias(layout, query.dtype)
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-    else:
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (S, N, L, L)
-        if layout.bias is not None:
-            scores = scores + layout.bias
-        if layout.mask is not None:
-            scores = scores.masked_fill(~layout.mask, torch.finfo(scores.dtype).min)
-        probabilities = F.dropout(scores.softmax(-1, dtype=torch.float32).to(value.dtype), dropout)
-        out = probabilities @ value  # (S, N, L, D)
-    out = out.transpose(1, 2).reshape(layout.sequences * layout.max_length, -1)  # (S * L, H)
+        qkv = _rearrange(qkv, layout.slots, layout.places, layout.used)  # (P, 3H)
+    results, probabilities, first = [], None, 0
+    parts = qkv.split_with_sizes([sequences * length for sequences, length in layout.bands])
+    for band, (sequences, length) in enumerate(layout.bands):
+        rows = parts[band].view(sequences, length, 3, heads, -1)  # (C, l, 3, N, D)
+        turned = None if angles is None else angles.of(first, sequences, length)
+        mask = layout.masks[band] if layout.masks else None
+        bias = None if layout.bias is None else layout.bias[:, :, :length, :length]
+        result, probabilities = _attend_rows(rows, mask, bias, turned, layout.kernel, dropout)
+        results.append(result)
+        first += sequences * length
+    out = results[0] if len(results) == 1 else torch.cat(results)  # (P, H)
     if layout.places is not None:
         out = _rearrange(out, layout.places, layout.slots, layout.filled)  # (T, H)
-    return out, probabilities
+    return out, probabilities if len(results) == 1 else None
+
+
+def _attend_rows(
+    rows: Tensor, mask: Tensor | None, bias: Tensor | None, angles: Angles | None, kernel: str, dropout: float
+) -> tuple[Tensor, Tensor | None]:
+    """Attention within the rows of one band: (C, l, 3, N, D) -> (C * l, H), and its probabilities (C, N, l, l)."""
+    query, key, value = rows.transpose(1, 3).unbind(2)  # 3 x (C, N, l, D)
+    query, key = rotate(query, angles), rotate(key, angles)
+    probabilities = None
+    if kernel == "fused":
+        shown = mask if bias is None else _masked_bias(mask, bias, query.dtype)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=shown, dropout_p=dropout)
+    else:
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (C, N, l, l)
+        if bias is not None:
+            scores = scores + bias
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        probabilities = F.dropout(scores.softmax(-1, dtype=torch.float32).to(value.dtype), dropout)
+        out = probabilities @ value  # (C, N, l, D)
+    return out.transpose(1, 2).reshape(rows.shape[0] * rows.shape[1], -1), probabilities
 
 
 def relations(qkv: Tensor, layout: Layout, heads: int) -> Tensor:
     """How alike the queries of a sequence's tokens are, its keys and its values: (T, 3H) -> (S, R, 3, L, L).
 
     Each vector is divided among R `heads`, any number that divides H, so that models of other widths can be compared;
-    a row holds the logarithms of a softmax (Wang et al. 2021, MiniLMv2). The layout is one of `padded`.
+    a row holds the logarithms of a softmax (Wang et al. 2021, MiniLMv2). The layout is one of `padded`, with one band.
     """
+    [(sequences, length)], [mask] = layout.bands, layout.masks
     rows = _rearrange(qkv, layout.slots, layout.places, layout.used)  # type: ignore[arg-type] # (S * L, 3H)
-    x = rows.view(layout.sequences, layout.max_length, 3, heads, -1).transpose(1, 3)  # (S, R, 3, L, D)
+    x = rows.view(sequences, length, 3, heads, -1).transpose(1, 3)  # (S, R, 3, L, D)
     scores = ((x * x.shape[-1] ** -0.5) @ x.transpose(-2, -1)).float()  # (S, R, 3, L, L)
-    assert layout.mask is not None
-    masked: Tensor = scores.masked_fill(~layout.mask[:, None], torch.finfo(scores.dtype).min)
+    masked: Tensor = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
     return masked.log_softmax(-1)
 
 
@@ -217,11 +252,10 @@ def _rearrange(x: Tensor, index: Tensor, back: Tensor | None, valid: Tensor | No
     return Rearrange.apply(x, index, back, valid)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _masked_bias(layout: Layout, dtype: torch.dtype) -> Tensor:
-    """The bias (1, N, L, L), the lowest number at keys that are not to be attended to, (S, N, L, L)."""
-    assert layout.bias is not None
-    bias = layout.bias.to(dtype)
-    return bias if layout.mask is None else torch.where(layout.mask, bias, torch.finfo(dtype).min)
+def _masked_bias(mask: Tensor | None, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """The bias (1, N, l, l), the lowest number at keys that are not to be attended to, (C, N, l, l)."""
+    bias = bias.to(dtype)
+    return bias if mask is None else torch.where(mask, bias, torch.finfo(dtype).min)
 
 
 def _attend_varlen(qkv: Tensor, layout: Layout, heads: int, angles: Angles | None, dropout: float) -> Tensor:
@@ -231,13 +265,14 @@ def _attend_varlen(qkv: Tensor, layout: Layout, heads: int, angles: Angles | Non
         raise ConfigError("attention 'varlen' has no dropout: set attention_probs_dropout_prob 0 or use 'fused'")
     if qkv.dtype not in (torch.bfloat16, torch.float16):
         raise ConfigError(f"attention 'varlen' does not compute in {qkv.dtype}: use precision bf16 or 'fused'")
-    cu, longest = layout.cu_seqlens, layout.max_length
+    cu, longest = layout.cu_seqlens, layout.bands[0][1]
     assert cu is not None
     # The kernel leaves unused slots as they come from memory, in both directions: there they become zeros.
     used = (torch.arange(qkv.shape[0], device=qkv.device) < cu[-1])[:, None]  # (T, 1)
     qkv = torch.where(used, qkv, 0.0)
     query, key, value = qkv.view(qkv.shape[0], 3, heads, -1).unbind(1)  # 3 x (T, N, D)
-    query, key = rotate(query, angles), rotate(key, angles)
+    turned = None if angles is None else Angles(angles.cos[:, None], angles.sin[:, None])  # (T, 1, D / 2)
+    query, key = rotate(query, turned), rotate(key, turned)
     out = varlen_attn(query, key, value, cu, cu, longest, longest)  # (T, N, D)
     assert isinstance(out, Tensor)
     return torch.where(used, out.flatten(1), 0.0)  # (T, H)

@@ -140,7 +140,10 @@ class Attention(nn.Module):
             trace.qkv.append(qkv)
         if trace is not None and trace.attentions is not None:
             if probabilities is None:
-                raise ConfigError(f"attention {layout.kernel!r} keeps no probabilities: use 'padded' to see them")
+                raise ConfigError(
+                    f"attention {layout.kernel!r} in {len(layout.bands)} bands keeps no probabilities: use 'padded' "
+                    "in one band to see them"
+                )
             trace.attentions.append(probabilities)
         out = self.dropout(_linear(self.dense, out, delta, "dense"))
         return hidden + out if self.pre_norm else self.norm(hidden + out)  # type: ignore[no-any-return]
@@ -207,7 +210,7 @@ class Encoder(nn.Module):
                 parts = self._parts(index)
                 hidden = checkpoint(self.checkpointed_layer, *parts, hidden, layout, angles, use_reentrant=False)
             else:
-                hidden = _layer(*self._parts(index), hidden, layout, angles, trace)
+                hidden = self.layer(index, hidden, layout, angles, trace)
         if self.norm is not None:
             hidden = self.norm(hidden)
         if trace is not None:
@@ -220,6 +223,12 @@ class Encoder(nn.Module):
         One graph of all layers would keep each layer's gradient of the block they share until it has all of them.
         """
         self.checkpointed_layer = torch.compile(_layer, dynamic=False)
+
+    def layer(
+        self, index: int, hidden: Tensor, layout: Layout, angles: Angles | None, trace: Trace | None = None
+    ) -> Tensor:
+        """Apply one layer, (T, H) -> (T, H); `norm` has yet to follow the last layer of a pre-norm stack."""
+        return _layer(*self._parts(index), hidden, layout, angles, trace)
 
     def _parts(self, index: int) -> tuple[nn.Module, nn.Module, nn.ModuleDict | None]:
         """Return a layer's attention, feed-forward and deltas."""
@@ -237,7 +246,6 @@ def _layer(
     angles: Angles | None,
     trace: Trace | None = None,
 ) -> Tensor:
-    """Apply one layer, (T, H) -> (T, H); `norm` has yet to follow the last layer of a pre-norm stack."""
     return ffn(attention(hidden, layout, angles, delta, trace), delta)  # type: ignore[no-any-return]
 
 
@@ -276,7 +284,8 @@ class Albert(nn.Module):
         `inputs_embeds` (T, E) replaces the word vectors; `attention` names the kernel (see attention.py);
         `trace` collects hidden states and probabilities. Unused slots come out finite and mean nothing.
         """
-        layout = packed_layout(packed.cu_seqlens, packed.input_ids.shape[0], packed.max_length, attention)
+        tokens = packed.input_ids.shape[0]
+        layout = packed_layout(packed.cu_seqlens, tokens, packed.max_length, attention, packed.bands)
         embedded = self.embedding(packed.input_ids, packed.position_ids, packed.token_type_ids, inputs_embeds)
         return self.encoder(embedded, packed.position_ids, layout, trace)  # type: ignore[no-any-return]
 

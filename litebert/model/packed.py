@@ -11,6 +11,9 @@ from torch import Tensor
 
 from litebert.errors import InputError
 
+Bands = tuple[tuple[int, int], ...]
+"""How many sequences are no longer than which length, by falling length."""
+
 
 class Packed(NamedTuple):
     """The one currency of training and answering.
@@ -30,6 +33,9 @@ class Packed(NamedTuple):
     """(S + 1,) int32, from 0, non-decreasing"""
     max_length: int
     """No sequence is longer than this; constant over the batches of a run"""
+    bands: Bands = ()
+    """Where attention pads, it pads the first sequences to the first length, the next ones to the next, and so on: they
+    lie by falling length. Empty: all to max_length. Constant over the batches of a run, too"""
 
 
 def pack(

@@ -67,6 +67,11 @@ def _distill(
     for role in ("student", "teacher"):
         if not getattr(settings, role):
             raise ConfigError(f"no {role}; name its folder, as in --{'model' if role == 'student' else role} DIR")
+    if settings.loop.activation_checkpointing:
+        raise ConfigError(
+            "loop.activation_checkpointing = true: a student shows every layer's result, so that none can be computed "
+            "again; leave it out"
+        )
     known = claim(out, settings, resume=resume)
     source, teaching = find_model(settings.student), find_model(settings.teacher)
     reading = _read_text(settings, out, source, teaching, here)

@@ -15,7 +15,7 @@ from torch import Tensor
 from litebert.data.batches import DataSettings, PretrainBatch, held_out_parts, micro_batches
 from litebert.data.pairs import NO_LABEL
 from litebert.model.heads import AlbertWithHeads
-from litebert.model.packed import Packed
+from litebert.model.packed import Bands, Packed
 from litebert.train.parallel import World
 
 Metrics = dict[str, float]
@@ -56,9 +56,10 @@ class PretrainObjective:
         totals = torch.zeros(4, device=self.device)
         world, count = self.world, self.settings.micro_batches * self.world.size
         parts = micro_batches(batch, self.settings, self.model.config.pad_token_id, count)
+        bands = self.settings.bands(count)
         for part in parts[world.rank :: world.size]:
             with self.precision():
-                sums = self.sums(*self.tensors(part))
+                sums = self.sums(*self.tensors(part, bands))
             loss: Tensor = sums[0] / max(predictions, 1) + self.order_weight * sums[2] / max(pairs, 1)
             loss.backward()  # type: ignore[no-untyped-call]
             totals += sums.detach()
@@ -87,12 +88,12 @@ class PretrainObjective:
         self.model.train()
         return _means(totals, predictions, pairs)
 
-    def tensors(self, batch: PretrainBatch) -> tuple[Packed, Tensor, Tensor, Tensor]:
-        """Move a batch to the model's device."""
+    def tensors(self, batch: PretrainBatch, bands: Bands = ()) -> tuple[Packed, Tensor, Tensor, Tensor]:
+        """Move a batch, whose sequences lie in `bands`, to the model's device."""
         ids, positions, segments, cu_seqlens, masked, labels, order = (
             torch.from_numpy(values).to(self.device, non_blocking=True) for values in batch[:7]
         )
-        return Packed(ids, positions, segments, cu_seqlens, self.settings.pairs.length), masked, labels, order
+        return Packed(ids, positions, segments, cu_seqlens, self.settings.pairs.length, bands), masked, labels, order
 
     def _sums(self, packed: Packed, masked: Tensor, labels: Tensor, order_labels: Tensor) -> Tensor:
         """Return (4,): sum of masked-token losses, right predictions, sum of order losses, right orders."""

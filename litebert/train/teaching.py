@@ -30,7 +30,7 @@ from litebert.errors import ConfigError
 from litebert.model.attention import packed_layout, relations
 from litebert.model.encoder import Trace
 from litebert.model.heads import AlbertWithHeads
-from litebert.model.packed import Packed
+from litebert.model.packed import Bands, Packed
 from litebert.text.interface import Tokenizer
 from litebert.train.loop import Metrics
 from litebert.train.parallel import World
@@ -145,9 +145,10 @@ class TeachingObjective:
         weights = torch.tensor(self._weights(numbers), device=self.device)
         totals = torch.zeros(len(PARTS) + 1, device=self.device)
         parts = micro_batches(batch, self.data, self.student.model.config.pad_token_id, count)
+        bands = self.data.bands(count)
         for part in parts[world.rank :: world.size]:
             with self.precision():
-                sums = self.sums(self._lesson(part))
+                sums = self.sums(self._lesson(part, bands))
             loss = (sums[: len(PARTS)] * weights).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             totals += sums.detach()
@@ -197,13 +198,13 @@ class TeachingObjective:
         weights = [*(1.0 for _ in self.student.matches[1:]), self.teaching.last_layer]
         return [weight / sum(weights) for weight in weights]
 
-    def _lesson(self, batch: PretrainBatch) -> Lesson:
+    def _lesson(self, batch: PretrainBatch, bands: Bands = ()) -> Lesson:
         """Move a padded batch to the device, and encode it for a teacher that has its own tokenizer."""
         ids, positions, segments, cu_seqlens, masked, labels, _ = map(self._there, batch[:7])
         used = labels != NO_LABEL
         whole = ids.index_put((masked[used],), labels[used])
         length = self.data.pairs.length
-        mine = Packed(ids if self.teaching.masked_lm else whole, positions, segments, cu_seqlens, length)
+        mine = Packed(ids if self.teaching.masked_lm else whole, positions, segments, cu_seqlens, length, bands)
         if self.reader is None:
             return Lesson(mine, mine._replace(input_ids=whole), None, None, masked, labels)
         config = self.teacher.config

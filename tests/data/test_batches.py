@@ -175,8 +175,19 @@ def test_spread_lengths_share_the_tokens_by_octaves(source: WindowSource) -> Non
 def test_steps_of_spread_lengths_have_room(prepared: Path, tokenizer: Tokenizer) -> None:
     settings = DataSettings(batch_size=16, pairs=PairSettings(length=64, objective="none", spread=True))
     spread = WindowSource({prepared: 1.0}, SpecialIds.of(tokenizer), settings, seed=5)
-    filled = [batch.num_tokens / settings.token_budget for batch in islice(BatchStream(spread), 20)]
-    assert np.mean(filled) > 0.9
+    batches = list(islice(BatchStream(spread), 20))
+    assert np.mean([batch.num_tokens / settings.token_budget for batch in batches]) > 0.9
+    for parts in (1, 3):
+        bands = settings.bands(parts)
+        assert [length for _, length in bands] == [64, 32, 16]
+        limits = np.repeat([length for _, length in bands], [count for count, _ in bands])
+        for batch in batches:
+            for part in micro_batches(batch, settings, tokenizer.pad_id, parts):
+                assert (np.diff(part.cu_seqlens) <= limits).all()
+
+
+def test_lengths_that_are_not_spread_lie_in_no_bands() -> None:
+    assert SETTINGS.bands(1) == ()
 
 
 def test_blocks_hold_every_sentence_once_and_never_two_documents(source: WindowSource) -> None:

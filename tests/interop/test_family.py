@@ -218,7 +218,7 @@ def test_relative_positions_matter_and_have_their_buckets(tmp_path: Path) -> Non
         assert not torch.allclose(model.encode(packed), found, atol=1e-2)
     assert model.config.max_position_embeddings == 300
     with pytest.raises(ConfigError, match="fused"):
-        model.albert.encoder(torch.zeros(300, 32), torch.zeros(300), Layout("varlen", 1, 300))
+        model.albert.encoder(torch.zeros(300, 32), torch.zeros(300), Layout("varlen", ((1, 300),)))
 
 
 def test_old_names_of_norms(tmp_path: Path) -> None:

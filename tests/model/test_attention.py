@@ -16,7 +16,7 @@ from litebert.model.attention import (
     rotary_angles,
     rotate,
 )
-from litebert.model.packed import Packed
+from litebert.model.packed import Packed, pack_lists
 from tests.models import OWN_BLOCK, SEQUENCES, config_of, packed_batch, random_model, with_unused_slots
 
 HEADS, WIDTH = 4, 32
@@ -46,6 +46,27 @@ def test_kernels_equal_the_definition(kernel: str) -> None:
     used = len(batch.input_ids)
     assert_close(found[:used], one_at_a_time(qkv, batch.cu_seqlens)[:used], atol=1e-5, rtol=0)
     assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("kernel", ["padded", "fused"])
+@pytest.mark.parametrize("fields", [{}, OWN_BLOCK, {"position": "relative"}])
+def test_bands_change_no_answer_and_no_gradient(kernel: str, fields: dict[str, str]) -> None:
+    """Sequences by falling length, empty ones last, in one rectangle and in three."""
+    model = random_model(config_of(**fields))
+    lengths = [12, 9, 7, 4, 4, 2, 0, 0]
+    batch = pack_lists([[5 + i + j for j in range(length)] for i, length in enumerate(lengths)])
+    banded = batch._replace(bands=((2, 12), (3, 8), (3, 4)))
+    assert sum(count * length for count, length in banded.bands) == 60
+    results = []
+    for one in (batch, banded):
+        model.zero_grad()
+        hidden = model.albert(one, attention=kernel)
+        hidden.square().sum().backward()
+        results.append((hidden.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+    (plain, gradients), (found, others) = results
+    assert_close(found, plain, atol=1e-5, rtol=1e-5)
+    for name, gradient in gradients.items():
+        assert_close(others[name], gradient, atol=1e-3, rtol=1e-4)
 
 
 def test_relations_are_those_of_each_sequence_by_itself() -> None:
@@ -157,23 +178,23 @@ def test_one_compilation_serves_every_batch() -> None:
 def test_rotation_is_multiplication_by_a_complex_number() -> None:
     positions = torch.tensor([0, 1, 5, 39])
     x = torch.randn(4, 1, 8, generator=torch.Generator().manual_seed(1))
-    layout = Layout("varlen", 4, 1)
-    turned = rotate(x, rotary_angles(positions, 8, layout))
+    layout = Layout("varlen", ((4, 1),))
+    turned = rotate(x[:, 0], rotary_angles(positions, 8, layout))
     frequency = torch.tensor([10000.0 ** (-pair / 4) for pair in range(4)])
     factor = torch.polar(torch.ones(4, 4), positions[:, None] * frequency)
     expected = torch.complex(x[:, 0, :4], x[:, 0, 4:]) * factor
-    assert_close(turned[:, 0], torch.cat((expected.real, expected.imag), dim=-1), atol=1e-5, rtol=1e-5)
+    assert_close(turned, torch.cat((expected.real, expected.imag), dim=-1), atol=1e-5, rtol=1e-5)
     assert rotate(x, None) is x
 
 
 def test_angles_follow_their_tokens_into_every_layout() -> None:
     batch = packed_batch()
-    flat = rotary_angles(batch.position_ids, 8, Layout("varlen", 4, 12))
+    flat = rotary_angles(batch.position_ids, 8, Layout("varlen", ((4, 12),)))
     layout = packed_layout(batch.cu_seqlens, len(batch.input_ids), 12)
     padded = rotary_angles(batch.position_ids, 8, layout)
     assert layout.places is not None
     for one, other in zip(flat, padded, strict=True):
-        assert torch.equal(one[:, 0], other.flatten(0, 2)[layout.places])
+        assert torch.equal(one, other[layout.places])
 
 
 def test_rotary_positions_see_distances_alone() -> None:

@@ -79,6 +79,21 @@ def test_the_student_comes_closer(prepared: Path, student: Path, teacher: Path, 
     assert load_model(teacher).config.num_hidden_layers == 4
 
 
+def test_spread_lengths_teach_the_same_in_bands(
+    prepared: Path, student: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread = DataSettings(batch_size=8, pairs=PairSettings(length=64, objective="none", spread=True))
+    wanted = settings(prepared, student, teacher, data=spread, loop=replace(LOOP, steps=3))
+    assert len(spread.bands(1)) == 3
+    losses = []
+    for run in ("bands", "one"):
+        distill(wanted, tmp_path / run)
+        losses.append([line["loss"] for line in read_metrics(tmp_path / run) if line["kind"] == "train"])
+        monkeypatch.setattr(DataSettings, "bands", lambda settings, parts: ())
+    assert len(losses[0]) == 3
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(prepared: Path, teacher: Path, tmp_path: Path) -> None:
     still = OptimizerSettings(name="adamw", learning_rate=1e-12)
     wanted = settings(prepared, teacher, teacher, optimizer=still, loop=replace(LOOP, steps=1))
@@ -212,6 +227,9 @@ def test_what_does_not_fit_is_refused(prepared: Path, student: Path, teacher: Pa
     save_model(random_model(foreign, ()), tmp_path / "foreign", other)
     with pytest.raises(DataFolderError, match="another tokenizer"):
         distill(settings(prepared, student, tmp_path / "foreign"), tmp_path / "c")
+    again = replace(LOOP, activation_checkpointing=True)
+    with pytest.raises(ConfigError, match="none can be computed again"):
+        distill(replace(settings(prepared, student, teacher), loop=again), tmp_path / "a")
     with pytest.raises(ConfigError, match="all weights"):
         TeachingSettings(hidden=0)
     assert not [tmp_path / name for name in "abc" if (tmp_path / name).exists()]
