@@ -5,13 +5,14 @@
 
 Whole steps: making the batch, the teacher's forward pass, the student's forward and backward, clipping, optimizer.
 Useful arithmetic is that of the encoders on real tokens: the student's three times (forward, and twice as much
-backward), the teacher's once; losses and optimizer count as nothing. Nothing else should run. Ends with one JSON line.
+backward), the teacher's once; losses and optimizer count as nothing. Nothing else should run. Beside steps of full
+sequences, steps of spread lengths: padded inside attention in bands, as they are, and in one rectangle. Ends with one
+JSON line.
 """
 
 import argparse
 import json
-import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from litebert import config
 from litebert.bench.race import Contestant, matrix_ceiling, race
 from litebert.console import progress
-from litebert.data.batches import BatchStream
+from litebert.data.batches import BatchStream, DataSettings
 from litebert.data.catalog import find_model
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.interop.huggingface import load_model
@@ -33,6 +34,26 @@ from litebert.train.loop import autocast
 from litebert.train.optimizers import build_optimizer
 from litebert.train.parallel import World
 from litebert.train.teaching import Student, TeachingObjective
+
+
+class OneRectangle(DataSettings):
+    """Spread lengths as they would be padded without bands."""
+
+    def bands(self, parts: int) -> tuple[tuple[int, int], ...]:
+        """None."""
+        return ()
+
+
+def kinds(data: DataSettings, sizes: list[int]) -> dict[str, DataSettings]:
+    """What is measured, by name."""
+    length, first = data.pairs.length, sizes[0]
+    full = replace(data, pairs=replace(data.pairs, spread=False))
+    spread = replace(data, batch_size=first, pairs=replace(data.pairs, spread=True))
+    flat = OneRectangle(**{name: getattr(spread, name) for name in asdict(spread)})
+    return {f"{size} x {length} tokens": replace(full, batch_size=size) for size in sizes} | {
+        f"{first} x {length} tokens, lengths spread, in bands": spread,
+        f"{first} x {length} tokens, lengths spread, in one rectangle": flat,
+    }
 
 
 def forward_flops(shape: AlbertConfig, length: int, mean: float) -> float:
@@ -53,9 +74,9 @@ def main() -> None:
     tokenizer = load_tokenizer(Path(next(iter(folders))) / TOKENIZER_FOLDER)
     device = torch.device("cpu")
     teacher = load_model(find_model(base.teacher), ())
-    contestants, waited, lengths = [], [0.0], [0.0]
-    for size in arguments.batch_size:
-        settings = replace(base, data=replace(base.data, batch_size=size))
+    contestants, means = [], {}
+    for name, data in kinds(base.data, arguments.batch_size).items():
+        settings = replace(base, data=data)
         model = load_model(arguments.student, ())
         student = Student(model, teacher.config.hidden_size, teacher.config.num_hidden_layers)
         objective = TeachingObjective(
@@ -70,12 +91,10 @@ def main() -> None:
         optimizer = build_optimizer(student, settings.optimizer)
         batches = iter(BatchStream(training_source(settings, tokenizer, 1)))
 
-        def step(objective=objective, optimizer=optimizer, batches=batches, student=student) -> int:  # type: ignore[no-untyped-def]
-            start = time.perf_counter()
+        def step(name=name, objective=objective, optimizer=optimizer, batches=batches, student=student) -> int:  # type: ignore[no-untyped-def]
             batch = next(batches)
-            waited[0] += time.perf_counter() - start
             sizes = np.diff(batch.cu_seqlens)
-            lengths[0] = float((sizes**2).sum() / sizes.sum())
+            means[name] = float((sizes**2).sum() / sizes.sum())
             read = objective.backward(batch)
             torch.nn.utils.clip_grad_norm_(student.parameters(), base.optimizer.clip)
             optimizer.step()
@@ -83,18 +102,22 @@ def main() -> None:
             read()
             return batch.num_tokens
 
-        contestants.append(Contestant(name=f"batches of {size} x {base.data.pairs.length} tokens", step=step))
+        contestants.append(Contestant(name=name, step=step))
     with progress("teaching", len(contestants) * 6, "turns") as advance:
         speeds = race(contestants, rounds=5, steps=8, device=device, advance=advance)
     length, width = base.data.pairs.length, teacher.config.hidden_size
     inner, tokens = teacher.config.intermediate_size, max(arguments.batch_size) * length
     shapes = [(tokens, width, 3 * width), (tokens, width, width), (tokens, width, inner), (tokens, inner, width)]
     ceiling = matrix_ceiling(shapes, torch.bfloat16, device)
-    flops = 3 * forward_flops(model.config, length, lengths[0]) + forward_flops(teacher.config, length, lengths[0])
-    print(f"{flops / 1e6:.1f} MFLOP a token; {ceiling / 1e9:,.0f} GFLOP/s in matrix products of these shapes alone")
-    print("| step | tokens/s | GFLOP/s | of the ceiling |\n|---|---|---|---|")
+    print(f"{ceiling / 1e9:,.0f} GFLOP/s in matrix products of these shapes alone")
+    print("| step | MFLOP a token | tokens/s | GFLOP/s | of the ceiling |\n|---|---|---|---|---|")
+    flops = {
+        name: 3 * forward_flops(model.config, length, mean) + forward_flops(teacher.config, length, mean)
+        for name, mean in means.items()
+    }
     for name, speed in speeds.items():
-        print(f"| {name} | {speed:,.0f} | {speed * flops / 1e9:,.0f} | {speed * flops / ceiling:.0%} |")
+        rate = speed * flops[name]
+        print(f"| {name} | {flops[name] / 1e6:.1f} | {speed:,.0f} | {rate / 1e9:,.0f} | {rate / ceiling:.0%} |")
     result = {"threads": torch.get_num_threads(), "flops": flops, "ceiling": ceiling, "tokens_per_second": speeds}
     print(json.dumps(result))
 

@@ -131,6 +131,13 @@ class Items:
     def __len__(self) -> int:
         return len(self.groups)
 
+    @functools.cached_property
+    def longest(self) -> Ints:
+        """(G,): tokens of the longest sequence of each item."""
+        if not len(self):
+            return np.zeros(0, dtype=np.int64)
+        return np.maximum.reduceat(np.append(self.examples.lengths, 0), self.groups.ravel())[::2]
+
     def batches(self, index: Ints, max_tokens: int) -> Iterator[SequenceBatch]:
         """Pack items in the given order into batches of at most `max_tokens` (or one item, if that has more)."""
         starts = self.examples.starts

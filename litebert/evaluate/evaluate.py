@@ -5,6 +5,7 @@ Dimensions: R rows, n sequences, S sequences of a batch, T its tokens, C classes
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import numpy as np
 import torch
 
 from litebert.console import Advance
-from litebert.data.examples import Examples, SequenceBatch
+from litebert.data.examples import Examples, Ints, SequenceBatch
 from litebert.errors import ModelFolderError, TokenizerError
 from litebert.evaluate.metrics import Floats
 from litebert.interop.huggingface import read_own
 from litebert.model.heads import TASKS, AlbertWithHeads
-from litebert.model.packed import Packed
+from litebert.model.packed import Bands, Packed
 from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 
 MAX_TOKENS = 4096
@@ -38,7 +39,20 @@ def to_packed(batch: SequenceBatch, device: torch.device) -> Packed:
         torch.from_numpy(np.pad(values, (0, unused))).to(device, non_blocking=True) for values in batch[:3]
     )
     cu_seqlens = torch.from_numpy(batch.cu_seqlens).to(device, non_blocking=True)
-    return Packed(ids, positions, segments, cu_seqlens, _rounded(batch.max_length, 8))
+    longest = _rounded(batch.max_length, 8)
+    return Packed(ids, positions, segments, cu_seqlens, longest, bands_of(np.diff(batch.cu_seqlens), longest))
+
+
+def bands_of(lengths: Ints, longest: int) -> Bands:
+    """Divide sequences, (S,) tokens each, where no later one is longer than a half and a quarter of `longest`.
+
+    Numbers and lengths are multiples of eight, so that there are few different ones. Falling lengths give most.
+    """
+    rest = np.maximum.accumulate(lengths[::-1])[::-1]  # (S,) the longest from here on
+    limits = sorted({longest, _rounded(longest // 2, 8), _rounded(longest // 4, 8)}, reverse=True)
+    ends = [min(_rounded(int((rest > limit).sum()), 8), len(lengths)) for limit in limits[1:]]
+    bands = zip(pairwise((0, *ends, len(lengths))), limits, strict=True)
+    return tuple((end - begin, limit) for (begin, end), limit in bands if end > begin)
 
 
 def _rounded(size: int, step: int) -> int:

@@ -211,6 +211,7 @@ def take_step(
     """One step on the items `index`; returns their weighted mean loss. How they are divided into batches changes
     nothing."""
     model.train()
+    index = index[np.argsort(-items.longest[index], kind="stable")]  # which attention pads least
     weights = torch.from_numpy(items.weights[index] / (items.weights[index].sum() or 1.0)).float()
     batches = list(items.batches(index, max_tokens))
     if isinstance(loss, Joint):

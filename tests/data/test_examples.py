@@ -95,7 +95,10 @@ def test_items_keep_what_belongs_together(tokenizer: Tokenizer) -> None:
     rows = [list(dict.fromkeys(examples.rows[batch.sequences].tolist())) for batch in batches]
     assert [row for of_batch in rows for row in of_batch] == order.tolist(), "no row is divided"
     assert len(batches) > 1
+    expected = [examples.lengths[examples.rows == row].max() for row in range(len(texts))]
+    assert items.longest.tolist() == expected
     some = items.of_rows(np.array([0, 3, 8]))
+    assert some.longest.tolist() == [expected[row] for row in (0, 3, 8)]
     assert (len(some), some.weights.tolist()) == (3, [0, 3, 8])
     assert [examples.rows[batch.sequences[0]] for batch in some.batches(np.arange(3), 1)] == [0, 3, 8]
 

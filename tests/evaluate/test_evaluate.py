@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from litebert.data.examples import encode_rows
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ModelFolderError, TokenizerError
-from litebert.evaluate.evaluate import head_outputs, model_tokenizer, window_means
+from litebert.evaluate.evaluate import bands_of, head_outputs, model_tokenizer, window_means
 from litebert.interop.huggingface import load_model
 from litebert.model.packed import pack_lists
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
@@ -20,6 +22,20 @@ from tests.labelled import ROWS, small_model
 @pytest.fixture(scope="module")
 def folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_model(tmp_path_factory.mktemp("models") / "classifier", tokenizer, ("classify",))
+
+
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=60), st.booleans())
+def test_every_sequence_fits_into_its_band(sizes: list[int], sort: bool) -> None:
+    lengths = np.array(sorted(sizes, reverse=True) if sort else sizes)
+    bands = bands_of(lengths, 72)
+    assert sum(count for count, _ in bands) == len(lengths)
+    assert (lengths <= np.repeat([limit for _, limit in bands], [count for count, _ in bands])).all()
+
+
+def test_falling_lengths_save_places() -> None:
+    lengths = np.array([60, 30, 28, 20, *[9] * 28])
+    assert bands_of(lengths, 64) == ((8, 64), (24, 16))
+    assert bands_of(lengths[::-1], 64) == ((32, 64),)
 
 
 @pytest.mark.parametrize("max_tokens", [1, 100, 4096])
