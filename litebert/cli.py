@@ -531,7 +531,8 @@ def evaluate(
     no_answer_probabilities
         JSON {id: probability that the question has no answer}: the best thresholds are found, as by SQuAD's script.
     task
-        What the predictions answer; told by their fields where not given.
+        What the predictions answer; told by their fields where not given. `retrieval`: a run of TREC's, or JSON
+        {query: {document: score}}, beside judgements (qrels): nDCG, MRR, MAP and recall as trec_eval gives them.
     by
         Column of `gold`: metrics for each of its values too.
     text

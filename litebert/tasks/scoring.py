@@ -12,6 +12,7 @@ from litebert.data.packing import reading
 from litebert.data.rows import Row
 from litebert.errors import ConfigError, InputError
 from litebert.evaluate.metrics import Metrics
+from litebert.evaluate.retrieval import score_rankings
 from litebert.tasks.qa import QuestionAnswering
 from litebert.tasks.table import TASKS, AnyTask, task_named
 
@@ -20,6 +21,8 @@ FIELDS = {
     "label": "classify", "prediction": "classify",
 }  # fmt: skip
 """The task that a record with such a field answers, the most telling first."""
+RETRIEVAL = "retrieval"
+"""No task of a head: rankings of documents, in files of their own kinds."""
 
 
 def score_files(
@@ -35,9 +38,13 @@ def score_files(
 
     Rows belong together by their `id`, else by their order. task: None: told by the predictions' fields. no_answer:
     JSON {id: probability that there is no answer}. by: a column of `gold`; the metrics are given for each of its
-    values too (XNLI by language, RACE by level, MNLI by matched). Raises InputError where predictions are missing,
-    doubled or no answers.
+    values too (XNLI by language, RACE by level, MNLI by matched). Task `retrieval`: see `evaluate.retrieval`.
+    Raises InputError where predictions are missing, doubled or no answers.
     """
+    if task == RETRIEVAL:
+        if by is not None or no_answer is not None:
+            raise ConfigError("--task retrieval scores rankings beside judgements alone; leave --by and the like out")
+        return dict(score_rankings(predictions, gold))
     answers = _squad_answers(predictions)
     if answers is not None:
         if task not in (None, "qa"):
