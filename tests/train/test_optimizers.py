@@ -119,7 +119,7 @@ def test_settings_that_cannot_work_are_refused() -> None:
     for wrong in (
         lambda: OptimizerSettings(learning_rate=0.0),
         lambda: OptimizerSettings(clip=-1.0),
-        lambda: ScheduleSettings(warmup=2.0),
+        lambda: ScheduleSettings(warmup=1.5),
         lambda: ScheduleSettings(name="warmup_stable_decay", warmup=0.6, decay=0.6),
     ):
         with pytest.raises(ConfigError):
