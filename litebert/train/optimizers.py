@@ -155,7 +155,7 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
             made.append(torch.optim.Muon(matrices, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"))
             matrices = []
         groups: list[dict[str, Any]] = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
-        made.append(torch.optim.AdamW(groups, rest, betas, settings.epsilon, decay))
+        made.append(torch.optim.AdamW(groups, rest, betas, settings.epsilon, decay, fused=True))
     combined = Combined(made)
     for group in combined.param_groups:
         group["peak_lr"] = group["lr"]
