@@ -1,0 +1,1 @@
+"""What stands behind each word on the command line, one file for each stage of the way."""
