@@ -3,6 +3,7 @@
     python benchmarks/legs.py runs/small-1 runs/small-2 [...] [--out docs/small]
 
 Reads the folders of the runs of `litebert distill` in their order; writes OUT.json and OUT.png, and prints the table.
+Legs of other folders that OUT.json has already come before them, so that their runs need not be kept.
 """
 
 import argparse
@@ -65,7 +66,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("docs/small"))
     arguments = parser.parse_args()
-    legs: list[dict[str, Any]] = []
+    record: Path = arguments.out.with_suffix(".json")
+    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
+    legs: list[dict[str, Any]] = [one for one in before if one["run"] not in {run.name for run in arguments.runs}]
     for run in arguments.runs:
         legs.append(leg(run, sum(one["minutes"] for one in legs)))
     print("| leg | steps | tokens | minutes | tokens/s | cosine | STS-B dev | CLINC150 |")
@@ -77,7 +80,7 @@ def main() -> None:
             f"{one['tokens_per_second']:,.0f} | {last['cosine']:.3f} | {last['sts_b']:.1f} | {last['clinc150']:.1f} |"
         )
     draw(legs, arguments.out.with_suffix(".png"))
-    arguments.out.with_suffix(".json").write_text(json.dumps(legs, indent=1) + "\n", encoding="utf-8")
+    record.write_text(json.dumps(legs, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
