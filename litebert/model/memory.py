@@ -54,8 +54,8 @@ HEAP_BLOCK = 32 * MIB
 """glibc maps larger blocks, and gives them back when they are freed (M_MMAP_THRESHOLD_MAX)."""
 HEAP_SHARE = 0.18
 """Gaps between smaller blocks, as a share of them."""
-OPTIMIZER_COPIES = {"adamw": 3.0, "lamb": 2.0, "muon": 2.4}
-"""Copies of the largest matrix that an optimizer's step makes."""
+OPTIMIZER_COPIES = {"adamw": 0.0, "lamb": 2.0, "muon": 2.4}
+"""Copies of the largest matrix that an optimizer's step makes; AdamW is one pass over its tensors."""
 SURELY = 1.15
 """A batch is refused where the prediction is more than this times all memory: beyond what predictions are off by."""
 GPU_PROCESS = 500 * MIB

@@ -129,8 +129,11 @@ def test_memory_adds_up_and_grows_with_everything() -> None:
     assert total(rows=64, parts=8) < total(rows=64)
     assert total(precision="fp32") > total()
     assert total("xlarge", activation_checkpointing=True, compiled=False) < total("xlarge", compiled=False) / 2
-    small = training_memory(on_meta(preset("base")), BatchShape.of(8, 1), precision="fp32", compiled=False)
+    eager: dict[str, Any] = {"precision": "fp32", "compiled": False}
+    small = training_memory(on_meta(preset("base")), BatchShape.of(8, 1), optimizer="lamb", **eager)
     assert small.moment == "optimizer"
+    fused = training_memory(on_meta(preset("base")), BatchShape.of(8, 1), optimizer="adamw", **eager)
+    assert fused.total < small.total, "AdamW makes no copies"
 
 
 def limits(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
