@@ -113,7 +113,10 @@ class CompressReport:
                 f"positions    the source itself without its relative positions, which ALBERT lacks: cosine "
                 f"{bare.cosine:.3f}, nearest {100 * bare.nearest:.1f} %"
             )
-        lines += [f"carried      {', '.join(self.carried) or 'nothing else'}", f"text         {self.text}"]
+        lines.append(f"carried      {', '.join(self.carried) or 'nothing else'}")
+        if self.source_config.pooling == "none":
+            lines.append("new          a pooler, which the source lacks: random until a task is learnt")
+        lines.append(f"text         {self.text}")
         return "\n".join([*lines, *([self.note] if self.note else []), f"model: {self.model}"])
 
     def _others(self) -> str:

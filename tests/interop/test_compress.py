@@ -268,6 +268,7 @@ def test_heads_of_tokens_and_choices_come_along(
     assert head in report.carried
     ours, theirs = (load_model(folder) for folder in (tmp_path / "albert", source))
     assert list(ours.heads) == [head]
+    assert ("a pooler, which the source lacks" in report.summary()) == (theirs.albert.pooler is None)
     for name, tensor in theirs.heads[head].state_dict().items():
         assert torch.equal(ours.heads[head].state_dict()[name], tensor[: len(ours.heads[head].state_dict()[name])])
     if head in ("ner", "choice"):
