@@ -28,7 +28,7 @@ from litebert.model.attention import (
 from litebert.model.config import AlbertConfig
 from litebert.model.linear import linear
 from litebert.model.packed import Packed
-from litebert.model.pooling import pool
+from litebert.model.pooling import first_tokens, pool
 from litebert.model.tables import look_up
 
 GELU_SCALE = 2 * math.sqrt(2 / math.pi)
@@ -131,8 +131,10 @@ class Attention(nn.Module):
         angles: Angles | None,
         delta: nn.ModuleDict | None = None,
         trace: Trace | None = None,
+        only: Tensor | None = None,
     ) -> Tensor:
-        """Attend within sequences; `trace` collects what it asks for."""
+        """Attend within sequences; `trace` collects what it asks for. Of the tokens `only` (R,) there is a result, if
+        given: (R, H)."""
         x = self.norm(hidden) if self.pre_norm else hidden  # (T, H)
         qkv = _linear(self.qkv, x, delta, "qkv")  # (T, 3H)
         out, probabilities = attend(qkv, layout, self.heads, angles, self.probs_dropout if self.training else 0.0)
@@ -145,6 +147,8 @@ class Attention(nn.Module):
                     "in one band to see them"
                 )
             trace.attentions.append(probabilities)
+        if only is not None:
+            out, hidden = out[only], hidden[only]  # (R, H)
         out = self.dropout(_linear(self.dense, out, delta, "dense"))
         return hidden + out if self.pre_norm else self.norm(hidden + out)  # type: ignore[no-any-return]
 
@@ -194,8 +198,18 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if config.block == "pre_norm" else None
         self.deltas = nn.ModuleList(_deltas(config) for _ in self.plan.attention) if self.plan.delta_rank else None
 
-    def forward(self, embedded: Tensor, position_ids: Tensor, layout: Layout, trace: Trace | None = None) -> Tensor:
-        """(T, E) -> (T, H) through all layers."""
+    def forward(
+        self,
+        embedded: Tensor,
+        position_ids: Tensor,
+        layout: Layout,
+        trace: Trace | None = None,
+        only: Tensor | None = None,
+    ) -> Tensor:
+        """(T, E) -> (T, H) through all layers; of the tokens `only` (R,), if given: (R, H).
+
+        The last layer then computes for these alone what is not attention: three quarters of its products.
+        """
         hidden = embedded if self.projection is None else linear(self.projection, embedded)  # (T, H)
         if self.norm is not None:
             # Nothing renews a pre-norm stack's residual stream, so that it must not lose digits under autocast.
@@ -204,13 +218,13 @@ class Encoder(nn.Module):
             layout = layout._replace(bias=relative_bias(self.relative.weight, layout))
         angles = rotary_angles(position_ids, self.head_size, layout) if self.rotary else None
         for index in range(len(self.plan.attention)):
+            chosen = only if index == len(self.plan.attention) - 1 else None
             if trace is not None:
                 trace.hidden_states.append(hidden)
             if self.activation_checkpointing and trace is None and torch.is_grad_enabled():
-                parts = self._parts(index)
-                hidden = checkpoint(self.checkpointed_layer, *parts, hidden, layout, angles, use_reentrant=False)
+                hidden = self._again(index, hidden, layout, angles, chosen)
             else:
-                hidden = self.layer(index, hidden, layout, angles, trace)
+                hidden = self.layer(index, hidden, layout, angles, trace, chosen)
         if self.norm is not None:
             hidden = self.norm(hidden)
         if trace is not None:
@@ -225,10 +239,27 @@ class Encoder(nn.Module):
         self.checkpointed_layer = torch.compile(_layer, dynamic=False)
 
     def layer(
-        self, index: int, hidden: Tensor, layout: Layout, angles: Angles | None, trace: Trace | None = None
+        self,
+        index: int,
+        hidden: Tensor,
+        layout: Layout,
+        angles: Angles | None,
+        trace: Trace | None = None,
+        only: Tensor | None = None,
     ) -> Tensor:
-        """Apply one layer, (T, H) -> (T, H); `norm` has yet to follow the last layer of a pre-norm stack."""
-        return _layer(*self._parts(index), hidden, layout, angles, trace)
+        """Apply one layer, (T, H) -> (T, H), or (R, H) for the tokens `only`.
+
+        `norm` has yet to follow the last layer of a pre-norm stack.
+        """
+        return _layer(*self._parts(index), hidden, layout, angles, trace, only)
+
+    def _again(self, index: int, hidden: Tensor, layout: Layout, angles: Angles | None, only: Tensor | None) -> Tensor:
+        """Apply a layer whose activations are computed again in the backward pass."""
+        later = only if self.checkpointed_layer is not _layer else None  # so that one layer is compiled, not two
+        inside = only if later is None else None
+        arguments = (*self._parts(index), hidden, layout, angles, None, inside)
+        out = cast("Tensor", checkpoint(self.checkpointed_layer, *arguments, use_reentrant=False))
+        return out if later is None else out[later]
 
     def _parts(self, index: int) -> tuple[nn.Module, nn.Module, nn.ModuleDict | None]:
         """Return a layer's attention, feed-forward and deltas."""
@@ -245,8 +276,9 @@ def _layer(
     layout: Layout,
     angles: Angles | None,
     trace: Trace | None = None,
+    only: Tensor | None = None,
 ) -> Tensor:
-    return ffn(attention(hidden, layout, angles, delta, trace), delta)  # type: ignore[no-any-return]
+    return ffn(attention(hidden, layout, angles, delta, trace, only), delta)  # type: ignore[no-any-return]
 
 
 def _deltas(config: AlbertConfig) -> nn.ModuleDict:
@@ -278,8 +310,9 @@ class Albert(nn.Module):
         inputs_embeds: Tensor | None = None,
         attention: str = "padded",
         trace: Trace | None = None,
+        only: Tensor | None = None,
     ) -> Tensor:
-        """Encode a packed batch -> (T, H).
+        """Encode a packed batch -> (T, H), or (R, H) where `only` (R,) names the tokens that are wanted.
 
         `inputs_embeds` (T, E) replaces the word vectors; `attention` names the kernel (see attention.py);
         `trace` collects hidden states and probabilities. Unused slots come out finite and mean nothing.
@@ -287,7 +320,7 @@ class Albert(nn.Module):
         tokens = packed.input_ids.shape[0]
         layout = packed_layout(packed.cu_seqlens, tokens, packed.max_length, attention, packed.bands)
         embedded = self.embedding(packed.input_ids, packed.position_ids, packed.token_type_ids, inputs_embeds)
-        return self.encoder(embedded, packed.position_ids, layout, trace)  # type: ignore[no-any-return]
+        return self.encoder(embedded, packed.position_ids, layout, trace, only)  # type: ignore[no-any-return]
 
     def dense(
         self,
@@ -310,11 +343,25 @@ class Albert(nn.Module):
         hidden = self.encoder(embedded, positions, dense_layout(attention_mask), trace)  # (B * L, H)
         return hidden.view(rows, length, -1)  # type: ignore[no-any-return]
 
+    def encode_pooled(self, packed: Packed, *, attention: str = "padded") -> Tensor:
+        """Encode a packed batch into the pooler's vector of every sequence -> (S, H), and nothing that it does not
+        read.
+
+        Raises ConfigError where the model has no pooler.
+        """
+        if self.config.pooling != "first":
+            return self.pooled(self(packed, attention=attention), packed)
+        return self.through_pooler(self(packed, attention=attention, only=first_tokens(packed)))
+
     def pooled(self, hidden: Tensor, packed: Packed) -> Tensor:
         """The first token, or the mean, of every sequence through the pooler: (T, H) -> (S, H).
 
         Raises ConfigError where the model has no pooler.
         """
+        return self.through_pooler(pool(hidden, packed, self.config.pooling))
+
+    def through_pooler(self, vectors: Tensor) -> Tensor:
+        """What the pooler makes of one vector a sequence, (S, H) -> (S, H); raises ConfigError where there is none."""
         if self.pooler is None:
             raise ConfigError("pooling 'none': this model has no pooler; set pooling to 'first' for a new one")
-        return self.pooler_activation(self.pooler(pool(hidden, packed, self.config.pooling)))  # (S, H)
+        return self.pooler_activation(self.pooler(vectors))  # (S, H)

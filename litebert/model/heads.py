@@ -156,17 +156,18 @@ class AlbertWithHeads(nn.Module):
         self.albert = Albert(config)
         self.heads = nn.ModuleDict({name: TASKS[name].build(config, self.albert) for name in heads})
 
-    def encode(self, packed: Packed, *, attention: str = "padded") -> Tensor:
-        """Encode a packed batch -> (T, H)."""
-        return self.albert(packed, attention=attention)  # type: ignore[no-any-return]
+    def encode(self, packed: Packed, *, attention: str = "padded", only: Tensor | None = None) -> Tensor:
+        """Encode a packed batch -> (T, H), or (R, H) where `only` (R,) names the tokens that are wanted."""
+        return self.albert(packed, attention=attention, only=only)  # type: ignore[no-any-return]
 
     def logits(self, head: str, packed: Packed) -> Tensor:
         """What a head says of a packed batch: (S, C) of its sequences, or (T, C) of its tokens."""
+        if TASKS[head].reads == "pooled":
+            return self.heads[head](self.albert.encode_pooled(packed))  # type: ignore[no-any-return]
         hidden = self.encode(packed)  # (T, H)
         if TASKS[head].reads == "sequences":
             return self.heads[head](hidden, packed)  # type: ignore[no-any-return]
-        read = self.pooled(hidden, packed) if TASKS[head].reads == "pooled" else hidden
-        return self.heads[head](read)  # type: ignore[no-any-return]
+        return self.heads[head](hidden)  # type: ignore[no-any-return]
 
     def pooled(self, hidden: Tensor, packed: Packed) -> Tensor:
         """The pooler's vector of every sequence: (T, H) -> (S, H)."""

@@ -9,14 +9,19 @@ from torch import Tensor
 from litebert.model.packed import Packed
 
 
+def first_tokens(packed: Packed) -> Tensor:
+    """(S,): where each sequence begins; of an empty one some token."""
+    return packed.cu_seqlens[:-1].long().clamp(max=packed.input_ids.shape[0] - 1)
+
+
 def pool(hidden: Tensor, packed: Packed, how: str) -> Tensor:
     """Read vectors of tokens as vectors of sequences, how: `first`, `mean` or `max`; (T, H) -> (S, H).
 
     Unused slots influence nothing; of an empty sequence comes out what means nothing.
     """
-    starts, ends = packed.cu_seqlens[:-1].long(), packed.cu_seqlens[1:].long()  # (S,), (S,)
     if how == "first":
-        return hidden[starts.clamp(max=hidden.shape[0] - 1)]  # (S, H)
+        return hidden[first_tokens(packed)]  # (S, H)
+    starts, ends = packed.cu_seqlens[:-1].long(), packed.cu_seqlens[1:].long()  # (S,), (S,)
     token = torch.arange(hidden.shape[0], device=hidden.device)  # (T,)
     if how == "max":
         owner = torch.bucketize(token, ends, right=True)  # (T,), S for unused slots

@@ -16,6 +16,7 @@ from litebert.data.batches import DataSettings, PretrainBatch, held_out_parts, m
 from litebert.data.pairs import NO_LABEL
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Bands, Packed
+from litebert.model.pooling import first_tokens
 from litebert.train.parallel import World
 
 Metrics = dict[str, float]
@@ -97,15 +98,25 @@ class PretrainObjective:
 
     def _sums(self, packed: Packed, masked: Tensor, labels: Tensor, order_labels: Tensor) -> Tensor:
         """Return (4,): sum of masked-token losses, right predictions, sum of order losses, right orders."""
-        hidden = self.model.encode(packed, attention=self.attention)  # (T, H)
-        logits = self.model.heads["masked_lm"](hidden[masked]).float()  # (M, V)
+        at_masked, pooled = self._vectors(packed, masked)
+        logits = self.model.heads["masked_lm"](at_masked).float()  # (M, V)
         sums = list(_loss_and_hits(logits, labels))
-        if "sentence_order" in self.model.heads:
-            pooled = self.model.pooled(hidden, packed)  # (S, H)
+        if pooled is not None:
             sums += _loss_and_hits(self.model.heads["sentence_order"](pooled).float(), order_labels)
         else:
             sums += [sums[0].new_zeros(())] * 2
         return torch.stack(sums)
+
+    def _vectors(self, packed: Packed, masked: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the heads read: (M, H) at masked tokens, and the pooler's (S, H), None where no head reads it."""
+        ordered = "sentence_order" in self.model.heads
+        if ordered and self.model.config.pooling != "first":
+            hidden = self.model.encode(packed, attention=self.attention)  # (T, H)
+            return hidden[masked], self.model.pooled(hidden, packed)
+        wanted = torch.cat((masked, first_tokens(packed))) if ordered else masked  # (R,)
+        hidden = self.model.encode(packed, attention=self.attention, only=wanted)  # (R, H)
+        at_masked = hidden[: len(masked)]
+        return at_masked, self.model.albert.through_pooler(hidden[len(masked) :]) if ordered else None
 
 
 def _loss_and_hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
