@@ -4,6 +4,7 @@
   "answers": [{"text": "...", "answer_start": 17}], "is_impossible": false}]}]}]}
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -72,9 +73,17 @@ def place_of(answer: Given, context: str) -> int | None:
 
 def given_answers(value: object, column: str, where: str, context: str) -> tuple[Given, ...]:
     """Read answers in SQuAD's form, that of `datasets`, or as texts; raises InputError for what is none."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # as a cell of a table holds them
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):  # columns instead of rows
         starts = value.get("answer_start") or [None] * len(value["text"])
-        value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=False)]
+        if len(starts) != len(value["text"]):
+            raise InputError(
+                f"{where}: {column!r} has {len(value['text'])} texts and {len(starts)} places (answer_start); give one "
+                "for each answer"
+            )
+        value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=True)]
     if value is None:
         value = []
     if not isinstance(value, list | tuple):

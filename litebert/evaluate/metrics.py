@@ -60,19 +60,27 @@ def multilabel_metrics(gold: Bools, predicted: Bools) -> Metrics:
     nothing being 0), `samples_f1` (mean over the rows; 1 where both sets are empty), `exact` (the share of rows
     whose set is right), `predicted_sets`, the number of different answers.
     """
-    from sklearn.metrics import precision_recall_fscore_support
-
+    # By hand: of a single label scikit-learn would make a binary decision and average over yes and no.
+    right, given, wanted = (gold & predicted).sum(0), predicted.sum(0), gold.sum(0)  # (C,) each
     metrics: Metrics = {}
-    for average in ("micro", "macro"):
-        shares = precision_recall_fscore_support(gold, predicted, average=average, zero_division=0.0)
-        metrics |= {
-            f"{average}_{name}": float(v) for name, v in zip(("precision", "recall", "f1"), shares, strict=False)
-        }
+    for average, counts in (
+        ("micro", [one.sum(keepdims=True) for one in (right, given, wanted)]),
+        ("macro", [right, given, wanted]),
+    ):
+        shares = zip(("precision", "recall", "f1"), _shares(*counts), strict=True)
+        metrics |= {f"{average}_{name}": float(share.mean()) if len(share) else 0.0 for name, share in shares}
     both, either = (gold & predicted).sum(1), gold.sum(1) + predicted.sum(1)
     metrics["samples_f1"] = float(np.where(either > 0, 2 * both / np.maximum(either, 1), 1.0).mean())
     metrics["exact"] = float((gold == predicted).all(1).mean())
-    metrics["predicted_sets"] = float(len(np.unique(predicted, axis=0)))
+    metrics["predicted_sets"] = float(len({row.tobytes() for row in predicted}))
     return metrics
+
+
+def _shares(right: Ints, given: Ints, wanted: Ints) -> tuple[Doubles, Doubles, Doubles]:
+    """Precision, recall and F1 from counts; a share of nothing is 0."""
+    parts = ((right, given), (right, wanted), (2 * right, given + wanted))
+    precision, recall, f1 = (np.where(whole > 0, part / np.maximum(whole, 1), 0.0) for part, whole in parts)
+    return precision, recall, f1
 
 
 def correlations(gold: Doubles, predicted: Doubles) -> Metrics:

@@ -42,12 +42,13 @@ def score_rankings(ranking: str | Path, judged: str | Path) -> Metrics:
             f"{ranking} lacks rankings for {len(missing):,} of {len(wanted):,} queries (the first: {missing[0]!r}); "
             "give one for each that has a relevant document"
         )
-    return retrieval_metrics(judgements, {query: ranked(scores[query]) for query in wanted})
+    return retrieval_metrics(judgements, {query: ranked(scores[query]) for query in judgements if query in scores})
 
 
 def retrieval_metrics(judgements: Judgements, rankings: Mapping[str, Sequence[str]]) -> Metrics:
-    """Means over the queries that have relevant documents: `ndcg@10` first (gains as judged, discounted by the
-    logarithm of the rank: Järvelin and Kekäläinen 2002), `mrr`, `map`, and nDCG and recall at other ranks."""
+    """Means over the queries that are judged and ranked, 0 where no document is relevant, as in trec_eval: `ndcg@10`
+    first (gains as judged, discounted by the logarithm of the rank: Järvelin and Kekäläinen 2002), `mrr`, `map`, and
+    nDCG and recall at other ranks."""
     rows = [_of_query(judgements[query], ranking) for query, ranking in rankings.items()]
     means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
     return {"ndcg@10": means["ndcg@10"]} | means | {"queries": float(len(rows))}
@@ -62,10 +63,11 @@ def _of_query(judged: Mapping[str, int], ranking: Sequence[str]) -> Metrics:
     gains = [max(judged.get(document, 0), 0) for document in ranking]
     ideal = sorted((gain for gain in judged.values() if gain > 0), reverse=True)
     hits = [rank for rank, gain in enumerate(gains, 1) if gain > 0]
-    metrics = {f"ndcg@{k}": _discounted(gains[:k]) / _discounted(ideal[:k]) for k in CUTOFFS}
-    metrics |= {f"recall@{k}": sum(rank <= k for rank in hits) / len(ideal) for k in CUTOFFS}
+    relevant = max(len(ideal), 1)
+    metrics = {f"ndcg@{k}": _discounted(gains[:k]) / (_discounted(ideal[:k]) or 1.0) for k in CUTOFFS}
+    metrics |= {f"recall@{k}": sum(rank <= k for rank in hits) / relevant for k in CUTOFFS}
     precisions = [number / rank for number, rank in enumerate(hits, 1)]
-    return metrics | {"mrr": 1 / hits[0] if hits else 0.0, "map": sum(precisions) / len(ideal)}
+    return metrics | {"mrr": 1 / hits[0] if hits else 0.0, "map": sum(precisions) / relevant}
 
 
 def _discounted(gains: Sequence[int]) -> float:

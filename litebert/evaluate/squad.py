@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 Gold = Mapping[str, Sequence[str]]
 """The right answers of each question, by its id; none: it cannot be answered."""
 
+OFFICIAL_THRESHOLD = 1.0
+"""No probability is above it; log-odds, which BERT's scripts write, may be."""
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -42,8 +45,9 @@ def squad_metrics(
 ) -> dict[str, float]:
     """Score answers ("" for none) against the right ones; every question of `gold` must have one.
 
-    no_answer: how likely it is that a question has none; with it the best thresholds are found, on these very
-    questions, as the official script does. Returns its keys: `exact` and `f1` in percent, `total`, the same as
+    no_answer: how likely it is that a question has none, as a probability or any other number; with it the best
+    thresholds are found, on these very questions, and for `exact`, `f1` and their parts answers above 1.0 are
+    withdrawn, as the official script does. Returns its keys: `exact` and `f1` in percent, `total`, the same as
     `HasAns_` and `NoAns_` where there are such questions, and `best_exact`, `best_exact_thresh`, `best_f1`,
     `best_f1_thresh`.
     """
@@ -52,12 +56,16 @@ def squad_metrics(
         right = [answer for answer in answers if normalize_answer(answer)] or [""]
         exact[key] = max(exact_match(answer, predicted[key]) for answer in right)
         f1[key] = max(token_f1(answer, predicted[key]) for answer in right)
-    # At the official threshold of 1.0 no answer is withdrawn, whatever its probability.
-    metrics = _means(exact, f1, gold)
+    withdrawn = {key for key, value in (no_answer or {}).items() if value > OFFICIAL_THRESHOLD}
+    kept_exact, kept_f1 = (
+        {key: float(not gold[key]) if key in withdrawn else score for key, score in scores.items()}
+        for scores in (exact, f1)
+    )
+    metrics = _means(kept_exact, kept_f1, gold)
     parts = {"HasAns": [key for key in gold if gold[key]], "NoAns": [key for key in gold if not gold[key]]}
     for name, keys in parts.items():
         if keys:
-            metrics |= {f"{name}_{key}": value for key, value in _means(exact, f1, keys).items()}
+            metrics |= {f"{name}_{key}": value for key, value in _means(kept_exact, kept_f1, keys).items()}
     if no_answer is not None:
         for name, scores in (("exact", exact), ("f1", f1)):
             best, threshold = best_threshold(gold, predicted, scores, no_answer)

@@ -73,7 +73,8 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
     rows = {name: [rows[name][i] for i in index] for name, index in drawn.items()}
     if shared := leaked(rows["test"], [*rows["train"], *rows["dev"]]):
         notes.append(f"{shared:,} of {len(rows['test']):,} test rows are rows of train or dev too, as distributed")
-    server = _server(one, base)
+    server, missed = _server(one, base)
+    notes += missed
     with new_folder(out) as folder:
         more = {f"test-{name}": found for name, found in others.items()}
         for name, found in (rows | more | {f"server-{name}": found for name, found in server.items()}).items():
@@ -209,11 +210,14 @@ def _others(one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Seque
     return found
 
 
-def _server(one: ExamSet, base: Path) -> dict[str, list[Row]]:
-    """The rows that GLUE's server asks for, of the files that are there."""
+def _server(one: ExamSet, base: Path) -> tuple[dict[str, list[Row]], list[str]]:
+    """The rows that GLUE's server asks for, of the files that are there, and what is to be known of these."""
     found: dict[str, list[Row]] = {}
+    notes: list[str] = []
     for name, candidates in one.server.items():
         path = next((base / file for file in candidates if (base / file).is_file()), None)
         if path is not None and one.read_unlabelled is not None:
-            found[name] = one.read_unlabelled([path]).rows
-    return found
+            part = one.read_unlabelled([path])
+            found[name] = part.rows
+            notes += [f"{path.name}: {note}" for note in part.notes]
+    return found, notes

@@ -275,7 +275,8 @@ QUESTIONS = (
         read=readers.squad,
         group="context",
         metrics=("f1", "exact"),
-        note="its dev has lost its answers: a fifth of train is the test, no context on both sides",
+        note="its dev has lost its answers: a fifth of train is the test, no context on both sides. The file does not "
+        "say of which article a context is, so that passages of one article may be on both sides",
     ),
 )
 

@@ -93,7 +93,7 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
             "problem": result.problem,
             "confusion": found.metrics.get("confusion"),
             "reliability": bins,
-            "curve": _curve(tuned / "training" / "metrics.jsonl", report.primary_metric),
+            "curve": _curve(tuned / "training" / "metrics.jsonl", report.primary_metric, result.learning_rate),
         }
     )
 
@@ -103,14 +103,14 @@ def _judged(predictor: Predictor, file: Path) -> Judged:
     return judged(predictor, task, task.read(file, Columns(), predictor.columns))
 
 
-def _curve(path: Path, metric: str) -> list[dict[str, float]]:
-    """The looks at the dev rows: step, training loss since the look before, the metric that chooses."""
+def _curve(path: Path, metric: str, rate: float) -> list[dict[str, float]]:
+    """The looks at the dev rows of the fit at that rate: step, training loss since the look before, the metric that
+    chooses."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    last = lines[-1]["learning_rate"]  # after a collapse a fit starts again at another rate
     return [
         {"step": line["step"], "loss": line["loss"], "dev": line["metrics"][metric]}
         for line in lines
-        if line["learning_rate"] == last
+        if line["learning_rate"] == rate
     ]
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from litebert.console import log
 from litebert.data.examples import Ints, SequenceBatch, single_items
 from litebert.data.labelled import Columns, Labelled, label_ids, label_name, label_set, sorted_labels, value_of
 from litebert.evaluate.calibration import Decisions
@@ -143,8 +144,17 @@ class Classify(TextTask[str, Ints]):
         return label_name(value_of(fields, column, where), column, where)
 
     def score(self, rows: Labelled[TextInput, str], answers: Sequence[str]) -> Metrics:
-        """See `label_metrics`; answers that are no label of `rows` are wrong ones."""
-        known = sorted_labels([*rows.targets, *answers])
-        index = {label: i for i, label in enumerate(known)}
+        """See `label_metrics`; answers that are no label of `rows` are wrong ones, and counted."""
+        labels = sorted_labels(rows.targets)
+        strange = [answer for answer in answers if answer not in labels]
+        if strange and len(labels) > 1:
+            known = ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "")
+            log(
+                f"note: {len(strange):,} of {len(answers):,} answers are no labels of the rows (the first: "
+                f"{strange[0]!r}; labels are {known}) and count as wrong"
+            )
+        if len(labels) < 2:  # rows of one label: the other one of two is known from the answers alone
+            labels = sorted_labels([*rows.targets, *answers])
+        index = {label: i for i, label in enumerate([*labels, *sorted(set(strange) - set(labels))])}
         gold, given = (np.array([index[label] for label in side]) for side in (rows.targets, answers))
-        return label_metrics(gold, given, len(known))
+        return label_metrics(gold, given, len(labels))

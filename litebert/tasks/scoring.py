@@ -57,7 +57,9 @@ def score_files(
     rows = job.read(gold, columns or Columns())
     for note in rows.notes:
         log(f"note: {gold}: {note}")
-    given = [_answer(job, fields, where) for where, fields in _matched(records, rows, predictions, job)]
+    matched = list(_matched(records, rows, predictions))
+    _check_texts(job, matched, rows)
+    given = [_answer(job, fields, where) for where, fields in matched]
     metrics: dict[str, Any] = dict(_score(job, rows, given, _probabilities(no_answer, rows)))
     if job.name != "qa":
         metrics["rows"] = len(rows)
@@ -133,10 +135,16 @@ def _read(path: str | Path, task: str | None) -> tuple[AnyTask, list[tuple[str, 
 
 
 def _matched(
-    records: Sequence[tuple[str, Row]], rows: Labelled[Any, Any], path: str | Path, job: AnyTask
+    records: Sequence[tuple[str, Row]], rows: Labelled[Any, Any], path: str | Path
 ) -> Iterator[tuple[str, Row]]:
     """The records in the order of the rows."""
-    if rows.ids is None or not all(fields.get("id") is not None for _, fields in records):
+    nameless = [where for where, fields in records if fields.get("id") is None]
+    if nameless and len(nameless) < len(records):
+        raise InputError(f"{nameless[0]}: no `id`, though others have one; give every prediction its own, or none any")
+    if rows.ids is None or nameless:
+        if rows.ids is not None or not nameless:
+            without = path if nameless else rows.source
+            log(f"note: {without} has no `id` for every row: predictions and rows belong together by their order")
         if len(records) != len(rows):
             raise InputError(
                 f"{path} has {len(records):,} predictions, {rows.source} {len(rows):,} rows; give one for each row, in "
@@ -167,17 +175,32 @@ def _matched(
         yield by_id[key]
 
 
+def _check_texts(job: AnyTask, matched: Sequence[tuple[str, Row]], rows: Labelled[Any, Any]) -> None:
+    """Raise InputError where entities, which are places in a text, were found in another text than the row's."""
+    if job.name != "ner":
+        return
+    for (where, fields), given, place in zip(matched, rows.inputs, rows.places, strict=True):
+        if "text" in fields and fields["text"] != given:
+            raise InputError(
+                f"{where}: the text {str(fields['text'])[:40]!r} is not that of {place}, {given[:40]!r}; entities "
+                "are places in a text, so give predictions for the very same one"
+            )
+
+
 def _probabilities(path: str | Path | None, rows: Labelled[Any, Any]) -> dict[str, float] | None:
     if path is None:
         return None
+    if rows.ids is None:
+        raise InputError(f"{rows.source} has no `id` for every row, which {path} goes by; give every question its own")
     values = _json(path)
     if not isinstance(values, dict):
         raise InputError(f'{path} is no JSON object of probabilities by id; write {{"id": 0.5, …}}')
-    for key, where in zip(rows.ids or (), rows.places, strict=False):
+    for key, where in zip(rows.ids, rows.places, strict=True):
         value = values.get(key)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             raise InputError(f"{path}: {value!r} for the id {key!r} ({where}); give every question a probability")
-    return {key: float(value) for key, value in values.items() if key in set(rows.ids or ())}
+    known = set(rows.ids)
+    return {key: float(value) for key, value in values.items() if key in known}
 
 
 def _by(

@@ -178,6 +178,11 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
                 ids.append(str(fields["id"]))
         if columns is None:
             raise InputError(f"{source} has a header and no rows; give a file with labelled rows")
+        notes = self.input_notes(inputs)
+        if 0 < len(ids) < len(places):
+            notes.append(
+                f"{len(places) - len(ids):,} of {len(places):,} rows have no `id`; those of the others are left aside"
+            )
         return Labelled(
             source=str(source),
             columns=columns,
@@ -185,7 +190,7 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
             inputs=inputs,
             targets=targets,
             ids=ids if len(ids) == len(places) else None,
-            notes=tuple(self.input_notes(inputs)),
+            notes=tuple(notes),
         )
 
     def plain_input(self, row: object, where: str, trained: Columns | None) -> InputT:

@@ -71,4 +71,7 @@ def _restarting(attempt: Callable[[float], Fit], seed: int, rate: float) -> tupl
     if second.problem:
         log(f"warning: the second attempt went wrong too ({second.problem}); this model is of little use")
         return chosen, chosen.problem
+    if chosen is first:
+        log(f"the second attempt is no better; the first one, at learning rate {rate:g}, is kept")
+        return first, first.problem
     return chosen, f"restarted: {first.problem}"

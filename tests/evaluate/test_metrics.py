@@ -119,6 +119,15 @@ def test_no_correlation_with_what_is_constant(gold: list[float], predicted: list
     assert all(math.isfinite(value) for value in metrics.values())
 
 
+def test_a_single_label_is_a_set_too_and_so_is_none() -> None:
+    """Of one label, scikit-learn would average over yes and no."""
+    gold, predicted = (np.array([[value] for value in row], dtype=bool) for row in ((1, 0, 0, 0), (0, 0, 0, 1)))
+    metrics = multilabel_metrics(gold, predicted)
+    assert (metrics["micro_f1"], metrics["macro_f1"], metrics["exact"]) == (0, 0, 0.5)
+    none = multilabel_metrics(np.zeros((3, 0), dtype=bool), np.zeros((3, 0), dtype=bool))
+    assert (none["micro_f1"], none["macro_f1"], none["samples_f1"], none["exact"]) == (0, 0, 1, 1)
+
+
 def test_sets_of_labels_are_scored_as_sklearn_does() -> None:
     from sklearn.metrics import f1_score
 

@@ -28,6 +28,14 @@ def test_by_hand() -> None:
     assert next(iter(metrics)) == "ndcg@10"
 
 
+def test_a_query_without_a_relevant_document_counts_as_nothing_found(tmp_path: Path) -> None:
+    """trec_eval averages over the queries that are judged and ranked, whether or not anything is relevant."""
+    (tmp_path / "judged").write_text("q1 0 d1 1\nq2 0 d1 0\nq3 0 d1 0\n")
+    (tmp_path / "run").write_text("q1 Q0 d1 1 1 me\nq2 Q0 d1 1 1 me\n")
+    metrics = score_rankings(tmp_path / "run", tmp_path / "judged")
+    assert (metrics["queries"], metrics["map"], metrics["ndcg@10"], metrics["recall@1"]) == (2, 0.5, 0.5, 0.5)
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), min_size=12, max_size=40, unique_by=lambda pair: pair[1])
 )

@@ -100,6 +100,15 @@ def test_the_best_of_several_answers_counts() -> None:
     assert metrics["f1"] == pytest.approx(50)
 
 
+def test_odds_above_one_withdraw_an_answer_as_the_official_threshold_does() -> None:
+    """BERT's null_odds.json holds differences of logits; the best thresholds are those of the answers as given."""
+    gold, given = {"a": ["x"], "b": [], "c": ["y"]}, {"a": "x", "b": "no", "c": "y"}
+    metrics = squad_metrics(gold, given, {"a": -3.0, "b": 5.0, "c": 1.5})
+    assert (metrics["exact"], metrics["HasAns_exact"], metrics["NoAns_exact"]) == (pytest.approx(200 / 3), 50, 100)
+    assert (metrics["best_exact"], metrics["best_exact_thresh"]) == (100, 1.5)
+    assert squad_metrics(gold, given, {"a": 0.1, "b": 1.0, "c": 0.2})["NoAns_exact"] == 0
+
+
 def test_thresholds_by_brute_force() -> None:
     generator = np.random.default_rng(0)
     for _ in range(50):

@@ -42,6 +42,20 @@ def test_by_id_in_any_order_and_by_order_without(gold: Path, tmp_path: Path) -> 
     assert results[0]["rows"] == 5
 
 
+def test_an_id_that_is_missing_is_told_and_never_guessed(
+    gold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": i, "label": label} for i, label in enumerate("ababb")][::-1]
+    partly = write_jsonl(tmp_path / "partly.jsonl", [rows[0], rows[1] | {"id": None}, *rows[2:]])
+    with pytest.raises(InputError, match=r"partly.jsonl, line 2: no `id`, though others have one"):
+        score_files(partly, gold)
+    without = write_jsonl(tmp_path / "gold.without.jsonl", [{**GOLD[0], "id": None}, *GOLD[1:]])
+    score_files(answers(tmp_path / "a.jsonl", "ababb"), without)
+    said = capsys.readouterr().err
+    assert "1 of 5 rows have no `id`" in said
+    assert "belong together by their order" in said
+
+
 def test_scores_of_parts(gold: Path, tmp_path: Path) -> None:
     """XNLI by language, RACE by level and MNLI by matched or not are accuracies of parts."""
     result = score_files(answers(tmp_path / "a.jsonl", "abbbb"), gold, by="language")
@@ -52,8 +66,14 @@ def test_scores_of_parts(gold: Path, tmp_path: Path) -> None:
         score_files(answers(tmp_path / "a.jsonl", "abbbb"), gold, by="level")
 
 
-def test_a_label_that_is_none_of_the_rows_is_wrong(gold: Path, tmp_path: Path) -> None:
-    assert score_files(answers(tmp_path / "a.jsonl", "zzbbb"), gold)["accuracy"] == 0.4
+def test_a_label_that_is_none_of_the_rows_is_wrong_and_said(
+    gold: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F1 of the second of two labels stays what it is, as the official scripts have it."""
+    found = score_files(answers(tmp_path / "a.jsonl", "zzbbb"), gold)
+    assert found["accuracy"] == 0.4
+    assert found["f1"] == pytest.approx(2 * (2 / 3) * (2 / 3) / (2 / 3 + 2 / 3))
+    assert "2 of 5 answers are no labels of the rows (the first: 'z'; labels are 'a', 'b')" in capsys.readouterr().err
 
 
 def test_numbers(tmp_path: Path) -> None:
@@ -147,6 +167,36 @@ def test_missing_predictions(gold: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "lacks predictions for 11 of 12 rows (the first: id 'b0'" in refused(
         ["--predictions", path, "--gold", data], capsys
     )
+
+
+def test_probabilities_need_ids(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "gold.jsonl", [{"question": "q", "context": "c d", "answers": ["d"]}])
+    given = write_jsonl(tmp_path / "given.jsonl", [{"answer": "d"}])
+    path = write_json(tmp_path / "p.json", {"0": 0.5})
+    with pytest.raises(InputError, match=r"has no `id` for every row, which .* goes by"):
+        score_files(given, data, no_answer=path)
+
+
+def test_entities_of_another_text_are_refused(tmp_path: Path) -> None:
+    entity = {"start": 0, "end": 4, "label": "PER"}
+    data = write_jsonl(tmp_path / "gold.jsonl", [{"text": "Anna left.", "entities": [entity]}])
+    given = write_jsonl(tmp_path / "given.jsonl", [{"text": "Ana left.", "entities": [entity]}])
+    with pytest.raises(InputError, match=r"the text 'Ana left.' is not that of .* 'Anna left.'"):
+        score_files(given, data)
+
+
+def test_answers_in_the_cells_of_a_table(tmp_path: Path) -> None:
+    data = tmp_path / "gold.tsv"
+    cells = [json.dumps([{"text": "Rome", "answer_start": 3}]), json.dumps({"text": ["Rome"], "answer_start": [3]})]
+    data.write_text("question\tcontext\tanswers\n" + "".join(f"q\tIn Rome.\t{cell}\n" for cell in cells))
+    given = write_jsonl(tmp_path / "given.jsonl", [{"answer": "Rome"}] * 2)
+    assert score_files(given, data)["exact"] == 100
+    bad = write_jsonl(
+        tmp_path / "bad.jsonl",
+        [{"question": "q", "context": "In Rome.", "answers": {"text": ["Rome", "In"], "answer_start": [3]}}],
+    )
+    with pytest.raises(InputError, match=r"line 1: 'answers' has 2 texts and 1 places"):
+        score_files(write_jsonl(tmp_path / "one.jsonl", [{"answer": "Rome"}]), bad)
 
 
 def test_probabilities_that_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
