@@ -1,5 +1,6 @@
 """transformers' Trainer on the rows of an examination: the peer of the benchmarks that fine-tune. Not run by itself."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,4 +133,7 @@ def train(
     folders = sorted((out / "epochs").glob("checkpoint-*")) if keep_epochs else [out / "model"]
     for folder in folders:
         tokenizer.save_pretrained(folder)
+        if one.task == "qa":  # so that it is judged in the windows that it was taught in
+            windows = {"length": WINDOW, "stride": WINDOW - OVERLAP}
+            (folder / "litebert.json").write_text(json.dumps({"extra": windows}), encoding="utf-8")
     return seconds, folders
