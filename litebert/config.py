@@ -7,6 +7,7 @@ module turns nested dictionaries into such objects and back, and knows nothing a
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -28,6 +29,8 @@ def read_toml(path: Path) -> Tree:
         raise ConfigError(f"{path}: no such file; give the path of a TOML file with settings") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); give the path of a TOML file") from None
 
 
 def parse_assignments(assignments: typing.Iterable[str]) -> Tree:
@@ -46,16 +49,21 @@ def merge(into: Tree, other: Mapping[str, Any]) -> Tree:
     for key, value in other.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             merge(into[key], value)
+        elif isinstance(value, Mapping) and into.get(key) is not None:
+            raise ConfigError(f"{key} = {into[key]!r}: {key} is a section; write it as [{key}] with settings below")
         else:
             into[key] = merge({}, value) if isinstance(value, Mapping) else value
     return into
 
 
-def build(cls: type[T], tree: Mapping[str, Any], where: str = "") -> T:
-    """Make a settings object from nested dictionaries, checking names and types of all values."""
+def build(cls: type[T], tree: Mapping[str, Any], where: str = "", base: T | None = None) -> T:
+    """Make a settings object from nested dictionaries, checking names and types of all values.
+
+    What is not named is as in `base`; without one, and in sections, as the defaults have it.
+    """
     if not dataclasses.is_dataclass(cls):
         raise TypeError(f"{cls} is no settings class")
-    hints = typing.get_type_hints(cls)
+    hints, defaults = typing.get_type_hints(cls), {field.name: field for field in dataclasses.fields(cls)}
     values: Tree = {}
     for key, value in tree.items():
         name = f"{where}{key}"
@@ -63,8 +71,21 @@ def build(cls: type[T], tree: Mapping[str, Any], where: str = "") -> T:
             close = difflib.get_close_matches(key, hints, n=1)
             hint = f"did you mean {where}{close[0]}?" if close else f"known: {', '.join(sorted(hints))}"
             raise ConfigError(f"unknown setting {name!r}; {hint}")
-        values[key] = _convert(hints[key], value, name)
-    return cls(**values)
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{name} is a section, got the value {value!r}; write {name}.key = value")
+            section = _default(defaults[key]) if base is None else getattr(base, key)
+            values[key] = build(typing.cast(type[Any], hints[key]), value, f"{name}.", section)
+        else:
+            values[key] = _convert(hints[key], value, name)
+    return cls(**values) if base is None else dataclasses.replace(typing.cast(Any, base), **values)
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    """What a field is unless said otherwise; None where it must be said."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def dump(settings: Any) -> str:
@@ -74,10 +95,6 @@ def dump(settings: Any) -> str:
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{name} is a section, got the value {value!r}; write {name}.key = value")
-        return build(typing.cast(type[Any], hint), value, f"{name}.")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None:
@@ -93,11 +110,15 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name} = {value!r}: expected a table")
-        return dict(value)
+        return {key: _convert(arguments[1], item, f"{name}.{key}") for key, item in value.items()}
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is Any:
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} = {value}: expected a finite number")
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"{name} = {value!r}: expected {_type_name(hint)}, got {_type_name(type(value))}")
     return value

@@ -23,7 +23,22 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise OutputError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise OutputError(f"{path}: no permission to write here; choose another folder") from error
+        if _concerns(error, path):
+            raise OutputError(f"{path} cannot be written ({error.strerror}); choose another place") from error
         raise
+    except Exception as error:
+        # safetensors writes by itself, and raises an error of its own kind.
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OutputError(f"{path}: the disk is full; free some space and run the same command again") from error
+        raise
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about a path that is to be written, something beside it, or a folder above it."""
+    if not isinstance(error.filename, str | Path):
+        return False
+    about = Path(error.filename)
+    return about in path.parents or about.parent == path.parent
 
 
 @contextmanager
@@ -78,7 +93,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def require_empty(path: Path, way_out: str = "choose another folder or remove this one") -> None:
-    """Refuse an output folder that holds something already."""
+    """Refuse an output folder that holds something already, or that cannot be."""
+    above = next((parent for parent in path.parents if parent.exists()), None)
+    if above is not None and not above.is_dir():
+        raise OutputError(f"{path}: {above} is a file, no folder; choose another place")
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise OutputError(f"{path} is not empty; {way_out}")
 

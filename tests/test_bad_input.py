@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from litebert.cli import main
 
@@ -262,6 +264,40 @@ def test_a_truncated_model(litebert: Callable[..., Result], model: Path, tmp_pat
     untouched(tmp_path, "broken", "rows.csv")
 
 
+def test_weights_that_are_no_numbers(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    tensors = load_file(model / "model.safetensors")
+    name, first = next(iter(tensors.items()))
+    spoilt = {
+        "nan": (torch.full_like(first, float("nan")), "values that are no numbers"),
+        "whole": (first.int(), "int32 values"),
+    }
+    for folder, (tensor, words) in spoilt.items():
+        shutil.copytree(model, tmp_path / folder)
+        save_file(tensors | {name: tensor}, tmp_path / folder / "model.safetensors")
+        refused(litebert("compress", tmp_path / folder, "--out", tmp_path / "small"), words, "copy the model again")
+    untouched(tmp_path, *spoilt)
+
+
+def test_folders_that_hold_a_model_in_another_way(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    kinds = {
+        "pickled": ("pytorch_model.bin", "litebert convert"),
+        "sharded": ("model.safetensors.index.json", "in several files; save them in one"),
+    }
+    for name, (file, words) in kinds.items():
+        shutil.copytree(model, tmp_path / name)
+        (tmp_path / name / "model.safetensors").rename(tmp_path / name / file)
+        refused(litebert("compress", tmp_path / name, "--out", tmp_path / "small"), words)
+    shutil.copytree(model, tmp_path / "own")
+    own = json.loads((model / "litebert.json").read_text())
+    (tmp_path / "own" / "litebert.json").write_text(json.dumps(own | {"extra": []}))
+    refused(litebert("compress", tmp_path / "own", "--out", tmp_path / "small"), "`extra` is no object")
+    (tmp_path / "own" / "litebert.json").write_text(json.dumps(own))
+    huge = json.loads((model / "config.json").read_text()) | {"num_hidden_layers": 10**9}
+    (tmp_path / "own" / "config.json").write_text(json.dumps(huge))
+    refused(litebert("plan", "--model", tmp_path / "own"), "num_hidden_layers 1000000000: expected 1000 at most")
+    assert not (tmp_path / "small").exists()
+
+
 def test_a_model_of_another_vocabulary(
     litebert: Callable[..., Result], model: Path, prose: list[str], tmp_path: Path
 ) -> None:
@@ -316,9 +352,35 @@ def test_unknown_options_keys_and_values(litebert: Callable[..., Result], prepar
     refused(litebert(*pretrain, "--steps", "0"), "steps")
     refused(litebert(*pretrain, "--preset", "huge"), "huge", "xxlarge")
     refused(litebert(*pretrain, "--device", "abacus"), "abacus")
+    refused(litebert(*pretrain, "--steps", "2.5"), "--steps 2.5: expected a whole number")
+    refused(litebert(*pretrain, "--seed", "-5"), "seed = -5: expected a whole number from 0")
+    refused(litebert(*pretrain, "--learning-rate", "nan"), "optimizer.learning_rate = nan: expected a finite number")
+    refused(litebert(*pretrain, "--set", "optimizer.beta1=2"), "optimizer.beta1 = 2: expected a number from 0, below 1")
+    refused(litebert(*pretrain, "--config", tmp_path), "cannot be read", "TOML")
     refused(litebert("plan", "--preset", "huge"), "huge")
+    refused(litebert(*pretrain, "--set", "model.sharing=deltas=1000"), "a rank above hidden_size")
     refused(litebert("no-such-command"), "no-such-command")
     untouched(tmp_path, "keys.toml", "syntax.toml")
+
+
+def test_a_place_below_a_file_cannot_be(litebert: Callable[..., Result], prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "rows.csv").write_text(ROWS)
+    below = tmp_path / "file" / "out"
+    refused(litebert("pretrain", "--data", prepared, "--out", below), "is a file, no folder")
+    tuned = [
+        "finetune",
+        "classify",
+        "--model",
+        prepared,
+        "--train",
+        tmp_path / "rows.csv",
+        "--dev",
+        tmp_path / "rows.csv",
+    ]
+    refused(litebert(*tuned, "--out", below))
+    refused(litebert("compress", prepared, "--out", below), "is a file, no folder")
+    untouched(tmp_path, "file", "rows.csv")
 
 
 def test_results_are_never_overwritten(

@@ -27,6 +27,28 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Special(Outer):
+    """Another default of a section."""
+
+    inner: Inner = field(default_factory=lambda: Inner(rate=0.1, kind="b"))
+
+
+def test_what_a_section_does_not_name_is_as_its_owner_has_it() -> None:
+    """`distill --batch-size 4` changes one field of its own default, not of another command's."""
+    assert config.build(Special, {"inner": {"rate": 1.0}}) == Special(inner=Inner(rate=1.0, kind="b"))
+    assert config.build(Special, {}) == Special()
+    base = Outer(count=1, inner=Inner(rate=2.0))
+    assert config.build(Outer, {"inner": {"kind": "b"}}, base=base) == Outer(count=1, inner=Inner(rate=2.0, kind="b"))
+
+
+def test_a_section_is_no_value_and_a_folder_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"inner = 3: inner is a section; write it as \[inner\]"):
+        config.merge({"inner": 3}, {"inner": {"rate": 1.0}})
+    with pytest.raises(ConfigError, match=r"cannot be read .* give the path of a TOML file"):
+        config.read_toml(tmp_path)
+
+
 def test_defaults_are_overwritten_table_by_table() -> None:
     tree = config.merge({"inner": {"rate": 1.0}, "count": 1}, {"inner": {"kind": "b"}})
     assert config.build(Outer, tree) == Outer(count=1, inner=Inner(rate=1.0, kind="b"))
@@ -48,6 +70,10 @@ def test_whole_numbers_serve_as_numbers() -> None:
         ({"inner": 3}, "is a section"),
         ({"inner": {"kind": "c"}}, "not one of 'a', 'b'"),
         ({"inner": {"rate": "fast"}}, "expected a number"),
+        ({"inner": {"rate": float("nan")}}, "inner.rate = nan: expected a finite number"),
+        ({"inner": {"rate": float("inf")}}, "inner.rate = inf: expected a finite number"),
+        ({"weights": {"a/b": "much"}}, "weights.a/b = 'much': expected a number"),
+        ({"weights": {"a/b": {"c": 1}}}, "weights.a/b = .*: expected a number"),
     ],
 )
 def test_what_does_not_fit_is_named_with_a_way_out(tree: dict[str, Any], words: str) -> None:
@@ -66,14 +92,17 @@ def test_an_assignment_needs_an_equals_sign() -> None:
         config.parse_assignments(["inner.rate"])
 
 
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
 @given(
     st.builds(
         Outer,
         count=st.integers(-(2**60), 2**60),
         name=st.none() | st.text(st.characters(exclude_categories=["Cs"])),
         flag=st.booleans(),
-        weights=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False)),
-        inner=st.builds(Inner, rate=st.floats(allow_nan=False), kind=st.sampled_from(["a", "b"])),
+        weights=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), FINITE),
+        inner=st.builds(Inner, rate=FINITE, kind=st.sampled_from(["a", "b"])),
     )
 )
 def test_what_is_dumped_is_read_back(settings: Outer) -> None:

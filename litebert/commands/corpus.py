@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from litebert.commands.flags import Answer, Many, Switch
+from litebert.commands.flags import Answer, Many, Switch, Whole
 
 
 def tokenizer_train(
@@ -15,7 +15,7 @@ def tokenizer_train(
     /,
     *,
     out: Path,
-    vocab_size: int = 30000,
+    vocab_size: Whole = 30000,
     cased: Switch = False,
 ) -> Answer:
     """Train a SentencePiece vocabulary with the paper's settings.
@@ -85,7 +85,7 @@ def prepare(
     out: Path,
     held_out: float = 0.005,
     exclude: Annotated[list[Path] | None, Many] = None,
-    processes: int = 0,
+    processes: Whole = 0,
     text_field: str = "text",
     documents: str = "auto",
 ) -> Answer:

@@ -1,11 +1,13 @@
 """What commands share: the form of their answers, and how flags, files and defaults become settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+
+from litebert.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -15,6 +17,18 @@ Set = Annotated[
     Parameter(name="--set", negative=(), help="Any other setting, as section.key=value; may be given several times."),
 ]
 Switch = Annotated[bool, Parameter(negative=())]
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number; cyclopts by itself would round 2.5."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ConfigError(f"{tokens[0].keyword} {tokens[0].value}: expected a whole number") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+MaybeWhole = Annotated[int | None, Parameter(converter=_whole)]
 
 
 @dataclass(frozen=True, kw_only=True)

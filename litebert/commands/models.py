@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from litebert.commands.flags import Answer, Many, Switch
+from litebert.commands.flags import Answer, Many, MaybeWhole, Switch, Whole
 from litebert.errors import ConfigError
 
 
@@ -11,9 +11,9 @@ def plan(
     *,
     preset: str | None = None,
     model: str | None = None,
-    length: int = 128,
-    batch_size: int = 16,
-    micro_batches: int = 1,
+    length: Whole = 128,
+    batch_size: Whole = 16,
+    micro_batches: Whole = 1,
     activation_checkpointing: Switch = False,
     precision: str = "bf16",
     optimizer: str = "adamw",
@@ -68,9 +68,9 @@ def compress(
     /,
     *,
     out: Path,
-    embedding_size: int = 128,
+    embedding_size: Whole = 128,
     sharing: str = "all",
-    layers: int | None = None,
+    layers: MaybeWhole = None,
     start: str = "best",
     text: Annotated[list[Path] | None, Many] = None,
 ) -> Answer:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from litebert.commands.flags import Answer, Many, Set, Switch, T, resolve
+from litebert.commands.flags import Answer, Many, MaybeWhole, Set, Switch, T, resolve
 from litebert.errors import ConfigError
 
 
@@ -25,21 +25,21 @@ class RunFlags:
     """Go on from the newest checkpoint in `out`."""
     branch: str | None = None
     """Folder of a run whose newest checkpoint this one begins with: weights, optimizer and place in the data."""
-    steps: int | None = None
+    steps: MaybeWhole = None
     """Steps of the whole run."""
     minutes: float | None = None
     """Stop after so many minutes, with a checkpoint and a model; --resume goes on."""
-    batch_size: int | None = None
+    batch_size: MaybeWhole = None
     """Sequences of full length a step; times length it is the token budget of a step."""
-    length: int | None = None
+    length: MaybeWhole = None
     """Longest sequence in tokens."""
-    seed: int | None = None
+    seed: MaybeWhole = None
     """Decides new weights, order, masks and dropout."""
     learning_rate: float | None = None
     """Peak rate."""
     precision: str | None = None
     """auto, bf16 or fp32."""
-    checkpoint_every: int | None = None
+    checkpoint_every: MaybeWhole = None
     """Steps between checkpoints."""
     device: str | None = None
     """auto, cpu or cuda."""

@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
-from litebert.commands.flags import Answer, Switch
+from litebert.commands.flags import Answer, Switch, Whole
 
 
 def bench_pretrain(
     *,
     preset: str = "base",
-    length: int = 128,
-    batch_size: int = 16,
+    length: Whole = 128,
+    batch_size: Whole = 16,
     data: Path | None = None,
-    rounds: int = 5,
-    steps: int = 3,
+    rounds: Whole = 5,
+    steps: Whole = 3,
     device: str = "auto",
     eager: Switch = False,
 ) -> Answer:

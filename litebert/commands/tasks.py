@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from litebert.commands.flags import Answer, Set, Switch, resolve
+from litebert.commands.flags import Answer, MaybeWhole, Set, Switch, Whole, resolve
 from litebert.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,22 +40,22 @@ class FinetuneFlags:
     rows are learnt beside their labels (--set teacher_weight, --set temperature)."""
     unlabelled: str | None = None
     """File of further rows without labels, which the teacher's answers stand for."""
-    tune: int | None = None
+    tune: MaybeWhole = None
     """Trials of a search for rate, epochs, batch size, warmup and weight decay around the given ones; the best one's
     model is kept. OUT.tune holds the trials and the winner's recipe; a search that was killed goes on there."""
     epochs: float | None = None
     """Passes over the training rows."""
-    batch_size: int | None = None
+    batch_size: MaybeWhole = None
     """Sequences a step."""
-    length: int | None = None
+    length: MaybeWhole = None
     """Most tokens of a sequence; longer texts are divided into overlapping windows."""
     learning_rate: float | None = None
     """Peak rate; by the width of the model where not given."""
-    seed: int | None = None
+    seed: MaybeWhole = None
     """Decides the head's weights, the order of rows, and dropout."""
-    seeds: int | None = None
+    seeds: MaybeWhole = None
     """Fine-tune that many times; gives mean and interval, keeps the best."""
-    train_rows: int | None = None
+    train_rows: MaybeWhole = None
     """Train on that many rows only, drawn by the seed."""
     from_scratch: Annotated[bool | None, Parameter(negative=())] = None
     """Start from random weights of the same shape, to see what pre-training is worth."""
@@ -91,7 +91,7 @@ class JudgeFlags:
     """Rows of no label to choose a threshold by; with `dev`."""
     perturb: Switch = False
     """Judge the rows again with typos, other letters, spellings and words, and phrases said otherwise."""
-    seed: int = 1
+    seed: Whole = 1
     """Of the perturbations."""
 
 
@@ -247,7 +247,7 @@ def benchmark(
     out: Path,
     data: Path | None = None,
     config: Path | None = None,
-    seeds: int | None = None,
+    seeds: MaybeWhole = None,
     twin: Switch = False,
     assignments: Set = None,
 ) -> Answer:

@@ -39,6 +39,15 @@ def keep_text(paths: Sequence[Path], out: Path, *, held_out: float = 0.005) -> N
         prepare(paths, folder, out, held_out=held_out)
 
 
+def require_single_segments(settings: DataSettings) -> None:
+    """Raise ConfigError where pairs are wanted, which cannot be made of text that two tokenizers read."""
+    if settings.pairs.objective != "none":
+        raise ConfigError(
+            f"pairs.objective = {settings.pairs.objective!r}: text that two tokenizers read is divided into single "
+            "segments; set data.pairs.objective=none"
+        )
+
+
 class AlignedSource(WindowSource):
     """Windows of folders that `keep_text` made, encoded by one tokenizer as they are read."""
 
@@ -52,11 +61,7 @@ class AlignedSource(WindowSource):
         seed: int,
         split: str = "train",
     ) -> None:
-        if settings.pairs.objective != "none":
-            raise ConfigError(
-                f"pairs.objective = {settings.pairs.objective!r}: text that two tokenizers read is divided into single "
-                "segments; set data.pairs.objective=none"
-            )
+        require_single_segments(settings)
         super().__init__(folders, SpecialIds.of(tokenizer), settings, seed, split)
         self.tokenizer = tokenizer
         self._arguments: tuple[Any, ...] = (folders, tokenizer, settings, seed, split)

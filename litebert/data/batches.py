@@ -164,7 +164,7 @@ class WindowSource:
         self._arguments = (folders, special, settings, seed, split, documents)
         self.corpora: list[TokenCorpus] = [open_corpus(folder) for folder in folders]
         weights = np.array(list(folders.values()), dtype=np.float64)
-        if not folders or not np.all(weights > 0):
+        if not folders or not np.all((weights > 0) & np.isfinite(weights)):
             raise ConfigError("data folders need weights above 0, as in --data wikipedia=2 --data novels=1")
         self.shares = weights / weights.sum()
         self.splits = [corpus.split(split) for corpus in self.corpora]

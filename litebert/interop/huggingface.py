@@ -124,6 +124,7 @@ def read_model(
     stored, values, own = read_config(folder), read_json(folder / CONFIG), read_own(folder)
     tokenizer = _check_tokenizer(folder, stored, own)
     state = own_names(read_tensors(folder / WEIGHTS), stored, folder, values)
+    _check_numbers(state, folder)
     stored = completed(stored, state, values, tokenizer)
     extra = own.get("extra", {})
     heads = heads_of(folder, state) if heads is None else heads
@@ -269,14 +270,19 @@ def read_own(folder: str | Path) -> dict[str, Any]:
     own = read_json(path) if path.exists() else {}
     if own.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
         raise ModelFolderError(f"{path}: format {own['format_version']} is newer than this litebert: update it")
+    if not isinstance(own.get("extra", {}), dict):
+        raise ModelFolderError(f"{path} is damaged (`extra` is no object): copy the folder again")
     return own
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file; raises ModelFolderError where it is missing or damaged."""
     if not path.is_file():
-        pickled = (path.parent / "pytorch_model.bin").exists()
-        way_out = "litebert convert makes it from pytorch_model.bin" if pickled else "name a model folder"
+        way_out = "name a model folder"
+        if (path.parent / "pytorch_model.bin").exists():
+            way_out = f"make it from pytorch_model.bin: litebert convert {path.parent} NEW_FOLDER"
+        elif (path.parent / f"{path.name}.index.json").exists():
+            way_out = "its weights are in several files; save them in one (save_pretrained with max_shard_size='100GB')"
         raise ModelFolderError(f"{path.parent} has no {path.name}: {way_out}")
     try:
         with safe_open(path, framework="pt") as file:
@@ -298,6 +304,15 @@ def _check_complete(
             f"{source} lacks {outside[0]} or what belongs to it: config and weights are not of one model, "
             "or a file is incomplete; get both from the same place again"
         )
+
+
+def _check_numbers(state: Mapping[str, Tensor], folder: Path) -> None:
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            what = "values that are no numbers" if tensor.is_floating_point() else f"{tensor.dtype} values"
+            raise ModelFolderError(
+                f"{folder}: the weights of {name} have {what}; copy the model again, or train it anew"
+            )
 
 
 def _check_target(folder: Path) -> None:

@@ -70,7 +70,7 @@ def _head_features(block: Attention) -> Tensor:
 def _inner_features(block: FeedForward) -> Tensor:
     """What an inner unit's weights are, those towards it and those from it alike in size, (F, 2 H)."""
     inner, out = block.inner.weight.detach(), block.output.weight.detach().T
-    return torch.cat((inner / inner.norm(), out / out.norm()), 1)
+    return torch.cat([part / part.norm().clamp(min=torch.finfo(part.dtype).tiny) for part in (inner, out)], 1)
 
 
 def _match(reference: Tensor, other: Tensor) -> Tensor:

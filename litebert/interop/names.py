@@ -156,7 +156,13 @@ def gather(tensors: Mapping[str, Tensor], rows: Iterable[Row]) -> dict[str, Tens
         if row.outside in tensors:
             tensor = tensors[row.outside]
             parts.setdefault(row.ours, []).append(tensor.T if row.transposed else tensor)
-    return {ours: torch.cat(list_) if len(list_) > 1 else list_[0] for ours, list_ in parts.items() if whole[ours]}
+    return {ours: _fused(list_) for ours, list_ in parts.items() if whole[ours]}
+
+
+def _fused(parts: list[Tensor]) -> Tensor:
+    """One tensor of its parts; where these have shapes that cannot be, the first of them, whose shape is told later."""
+    alike = all(part.ndim and part.shape[1:] == parts[0].shape[1:] for part in parts)
+    return torch.cat(parts) if len(parts) > 1 and alike else parts[0]
 
 
 def missing_outside(ours: Iterable[str], config: AlbertConfig, side: Side) -> list[str]:

@@ -9,6 +9,9 @@ from litebert.errors import ConfigError
 from litebert.model.sharing import SharingPlan, parse_sharing, sharing_plan
 
 ACTIVATIONS = ("gelu_new", "gelu", "relu", "silu", "tanh")
+MOST_LAYERS = 1000
+"""More are a mistake, and would take minutes to be told."""
+
 BLOCKS = ("post_norm", "pre_norm")
 POSITIONS = ("absolute", "rotary", "relative")
 POOLINGS = ("first", "mean", "none")
@@ -163,6 +166,13 @@ def _check_sizes(config: AlbertConfig) -> None:
         raise ConfigError(
             f"hidden_size {config.hidden_size} is no multiple of num_attention_heads "
             f"{config.num_attention_heads}: every head has the same width, so change one of them"
+        )
+    if config.num_hidden_layers > MOST_LAYERS:
+        raise ConfigError(f"num_hidden_layers {config.num_hidden_layers}: expected {MOST_LAYERS} at most")
+    if config.sharing_plan.delta_rank > config.hidden_size:
+        raise ConfigError(
+            f"sharing {config.sharing!r}: a rank above hidden_size {config.hidden_size} is none; give a lower one, "
+            "such as deltas=16"
         )
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         value = getattr(config, name)

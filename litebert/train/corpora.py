@@ -26,6 +26,8 @@ MAY_CHANGE = frozenset(
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
 
+MOST_SEEDS = 10**18
+
 TEXT_FOLDER = "text"
 """In the folder of a run that reads files of text: their text as such, see `data.aligned`."""
 
@@ -45,6 +47,10 @@ class TextRunSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < MOST_SEEDS:
+            raise ConfigError(f"seed = {self.seed}: expected a whole number from 0, below {MOST_SEEDS:.0e}")
 
 
 def weighted(items: Sequence[str]) -> dict[str, float]:

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from litebert.data.aligned import AlignedSource, keep_text
+from litebert.data.aligned import AlignedSource, keep_text, require_single_segments
 from litebert.data.batches import DataSettings, WindowSource
 from litebert.data.catalog import find_model, places
 from litebert.data.pairs import PairSettings
 from litebert.data.shards import INDEX_NAME, TOKENIZER_FOLDER, TokenCorpus
 from litebert.errors import ConfigError, DataFolderError, UserError
 from litebert.evaluate.embeddings import probe
-from litebert.interop.huggingface import is_embedder, load_model, read_model
+from litebert.interop.huggingface import is_embedder, load_model, read_config, read_model
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.corpora import (
     TEXT_FOLDER,
@@ -74,6 +74,8 @@ def _distill(
         )
     known = claim(out, settings, resume=resume)
     source, teaching = find_model(settings.student), find_model(settings.teacher)
+    for folder in (source, teaching):
+        read_config(folder)  # a folder that is none is told before any text is read
     reading = _read_text(settings, out, source, teaching, here)
     heads = [*(["masked_lm"] if settings.teaching.masked_lm else []), *(["embed"] if is_embedder(source) else [])]
     loaded = read_model(source, heads, generator=torch.Generator().manual_seed(settings.seed))
@@ -144,6 +146,7 @@ def _read_text(settings: DistillSettings, out: Path, student: Path, teacher: Pat
         source = training_source(settings, tokenizer, settings.seed)
         return _Reading(corpora, tokenizer, None, source, held_out_sources(settings, tokenizer))
     tokenizer, reader = load_tokenizer(student), load_tokenizer(teacher)
+    require_single_segments(settings.data)
     kept = _keep(settings, out, here)
     corpora = open_folders(replace(settings, folders={str(folder): weight for folder, weight in kept.items()}), here)
     source = AlignedSource(kept, tokenizer, settings.data, settings.seed)

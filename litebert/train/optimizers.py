@@ -34,6 +34,9 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
             raise ConfigError(f"learning_rate = {self.learning_rate:g}: expected a number above 0, such as 1e-3")
+        for name in ("beta1", "beta2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"optimizer.{name} = {getattr(self, name):g}: expected a number from 0, below 1")
         for name in ("weight_decay", "clip", "epsilon", "adamw_rate"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"optimizer.{name} = {getattr(self, name):g}: expected 0 or more")

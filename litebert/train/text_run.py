@@ -9,6 +9,7 @@ from torch import nn
 
 from litebert.data.batches import BatchStream, PretrainBatch, WindowSource, held_out_batches
 from litebert.data.shards import TokenCorpus
+from litebert.errors import TrainingError
 from litebert.interop.huggingface import save_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.text.tokenizer import Tokenizer
@@ -106,6 +107,11 @@ class TextRun:
             evaluate=self._evaluate if self.held_out or self.probe else None,
             hooks=self.hooks,
         ).go(received, known)
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
+            raise TrainingError(
+                f"after step {run.progress.step:,} the weights are no numbers any more, and no model is written; "
+                "start again at a lower --learning-rate"
+            )
         if self.world.is_first:
             extra = {"trained_tokens": run.progress.tokens, "trained_steps": run.progress.step}
             save_model(self.model, self.out / "model", self.tokenizer, {**self.kept, **extra})

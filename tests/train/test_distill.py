@@ -12,7 +12,7 @@ import litebert
 from litebert.data.batches import DataSettings
 from litebert.data.pairs import PairSettings
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError
+from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError, ModelFolderError
 from litebert.interop.huggingface import load_model, save_model
 from litebert.interop.sentences import SENTENCE_FILES
 from litebert.model.config import AlbertConfig
@@ -210,6 +210,10 @@ def test_text_and_shards_are_the_same_lesson(text: Path, teacher: Path, tmp_path
 def test_text_that_cannot_be_read_leaves_nothing(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         distill(settings(tmp_path / "none.jsonl", student, teacher), tmp_path / "run")
+    pairs = DataSettings(batch_size=8, pairs=PairSettings(length=32))
+    (tmp_path / "a.txt").write_text("Some text. It has two sentences.")
+    with pytest.raises(ConfigError, match=r"set data.pairs.objective=none"):
+        distill(settings(tmp_path / "a.txt", student, teacher, data=pairs), tmp_path / "run")
     both = replace(settings(prepared, student, teacher), folders={str(prepared): 1.0, str(tmp_path / "a.txt"): 1.0})
     with pytest.raises(ConfigError, match="either prepared folders or text"):
         distill(both, tmp_path / "run")
@@ -219,6 +223,8 @@ def test_text_that_cannot_be_read_leaves_nothing(prepared: Path, student: Path, 
 def test_what_does_not_fit_is_refused(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no teacher; name its folder, as in --teacher DIR"):
         distill(replace(settings(prepared, student, teacher), teacher=""), tmp_path / "a")
+    with pytest.raises(ModelFolderError, match="nosuch"):
+        distill(settings(prepared, student, tmp_path / "nosuch"), tmp_path / "a")
     long = DataSettings(batch_size=8, pairs=PairSettings(length=1024, objective="none"))
     with pytest.raises(ConfigError, match="positions for 512"):
         distill(settings(prepared, student, teacher, data=long), tmp_path / "b")
