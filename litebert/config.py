@@ -104,9 +104,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if value not in arguments:
             raise ConfigError(f"{name} = {value!r} is not one of {', '.join(map(repr, arguments))}")
         return value
-    if origin is tuple:
+    if origin in (tuple, list):
         items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_convert(arguments[0], item, name) for item in items)
+        return origin(_convert(arguments[0], item, name) for item in items)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name} = {value!r}: expected a table")

@@ -1,6 +1,7 @@
 """One sitting: a system, a set and a seed; fine-tuned, judged, and what came out as plain values for one JSON file."""
 
 import json
+import math
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -110,7 +111,7 @@ def _curve(path: Path, metric: str, rate: float) -> list[dict[str, float]]:
     return [
         {"step": line["step"], "loss": line["loss"], "dev": line["metrics"][metric]}
         for line in lines
-        if line["learning_rate"] == rate
+        if math.isclose(line["learning_rate"], rate, rel_tol=0.5)  # rounded; a restart has a third
     ]
 
 
