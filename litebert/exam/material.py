@@ -15,7 +15,7 @@ import numpy as np
 
 from litebert.data.rows import Row, write_rows
 from litebert.errors import InputError
-from litebert.exam.sets import HELD_OUT, ExamSet
+from litebert.exam.sets import HELD_OUT, ExamSet, as_distributed
 from litebert.files import new_folder
 
 DEV_SHARE = 0.1
@@ -49,6 +49,8 @@ class Material:
     """Names of further tests: files `test-NAME.jsonl`."""
     server: tuple[str, ...] = ()
     """Names of GLUE's files whose questions are there: files `server-NAME.jsonl`."""
+    rule: str = ""
+    """The `note` of the set, in the way in which it was distributed."""
     notes: tuple[str, ...] = field(default=())
 
     def file(self, part: str) -> Path:
@@ -65,7 +67,7 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
 
     about: what `set.json` says besides. Raises InputError for damaged files.
     """
-    base = data / one.folder
+    one, base = as_distributed(one, data), data / one.folder
     rows, places, notes = _divided(one, base)
     available = {name: len(found) for name, found in rows.items()}
     drawn = {name: draw(len(rows[name]), most) for name, most in _caps(one, caps).items()}
@@ -85,9 +87,10 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
             available=available,
             others=tuple(others),
             server=tuple(server),
+            rule=one.note,
             notes=tuple(dict.fromkeys(notes)),
         )
-        values = {name: getattr(material, name) for name in ("rows", "available", "others", "server", "notes")}
+        values = {name: getattr(material, name) for name in ("rows", "available", "others", "server", "rule", "notes")}
         (folder / "set.json").write_text(json.dumps(dict(about) | values, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return material
 
@@ -123,6 +126,7 @@ def read_material(folder: Path) -> tuple[Material, dict[str, Any]]:
             available=values["available"],
             others=tuple(values["others"]),
             server=tuple(values["server"]),
+            rule=values.get("rule", ""),
             notes=tuple(values["notes"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

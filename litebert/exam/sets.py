@@ -1,9 +1,9 @@
 """The one table of public data sets: where their files lie, how they are read, and by which rules they are judged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from litebert.errors import ConfigError
 from litebert.exam import readers
@@ -58,6 +58,13 @@ class ExamSet:
     """What the server calls our labels, where it calls them otherwise."""
     note: str = ""
     """A rule of this set that readers of the table should know."""
+    otherwise: tuple[Mapping[str, Any], ...] = ()
+    """Other ways in which the set is distributed, by the fields that differ; the first way whose files are all there is
+    read."""
+
+    def ways(self) -> list["ExamSet"]:
+        """The set in every way in which it is distributed, this one first."""
+        return [self, *(replace(self, otherwise=(), **fields) for fields in self.otherwise)]
 
     def part_files(self) -> dict[str, Files]:
         """The files that must be there, by part."""
@@ -98,6 +105,7 @@ GLUE = (
         server={"SST-2": _UNLABELLED},
         answers=_back(_MOODS),
         note="test: the labelled test of the Stanford Sentiment Treebank; published rows are of its dev",
+        otherwise=({"dev": (), "test": ("dev.tsv",), "note": NO_TEST},),
     ),
     ExamSet(
         name="cola",
@@ -164,6 +172,7 @@ GLUE = (
         answers=_back(_SAME),
         note="the original files: GLUE's dev is part of their train, so the original test is the test (the published "
         "rows are of dev) and the best epoch is chosen on a tenth of train",
+        otherwise=({"train": ("train.tsv",), "test": ("dev.tsv",), "note": NO_TEST},),
     ),
     ExamSet(
         name="stsb",
@@ -182,6 +191,7 @@ GLUE = (
         baseline="tfidf",
         server={"STS-B": _UNLABELLED},
         note="test: the labelled test of the STS benchmark; published rows are of its dev",
+        otherwise=({"dev": (), "test": ("dev.tsv",), "read_test": None, "note": NO_TEST},),
     ),
     ExamSet(
         name="qnli",
@@ -238,32 +248,50 @@ GLUE = (
     ),
 )
 
+_OFFICIAL_DEV = "the official dev is the test; the best epoch is chosen on a tenth of train, in whole articles"
+
 QUESTIONS = (
     ExamSet(
         name="squad1",
-        title="SQuAD 1.1 by articles",
+        title="SQuAD 1.1",
         benchmark="squad",
         task="qa",
         folder="squad",
-        train=("dev-v1.1.json",),
+        train=("train-v1.1.json",),
+        test=("dev-v1.1.json",),
         read=readers.squad,
         group="title",
         metrics=("f1", "exact"),
-        note="only its dev could be had: a fifth of the questions, in whole articles, are the test; published rows "
-        "learnt from ten times as many questions and are of all of dev",
+        note=_OFFICIAL_DEV,
+        otherwise=(
+            {
+                "train": ("dev-v1.1.json",),
+                "test": (),
+                "note": "by articles, as only its dev could be had: a fifth of the questions, in whole articles, are "
+                "the test; published rows learnt from ten times as many questions and are of all of dev",
+            },
+        ),
     ),
     ExamSet(
         name="squad2",
-        title="SQuAD 2.0 by articles",
+        title="SQuAD 2.0",
         benchmark="squad",
         task="qa",
         folder="squad",
-        train=("cs224n-dev-v2.0.json",),
+        train=("train-v2.0.json",),
+        test=("dev-v2.0.json",),
         read=readers.squad,
         group="title",
         metrics=("best_f1", "best_exact"),
-        note="half of its dev, split by article, thresholds tuned on the test as by the official script. Its articles "
-        "are also in SQuAD 1.1: the two are never mixed, each is learnt and judged by itself",
+        note=_OFFICIAL_DEV + "; thresholds tuned on it, as by the official script",
+        otherwise=(
+            {
+                "train": ("cs224n-dev-v2.0.json",),
+                "test": (),
+                "note": "half of its dev, split by article, thresholds tuned on the test as by the official script. "
+                "Its articles are also in SQuAD 1.1: the two are never mixed, each is learnt and judged by itself",
+            },
+        ),
     ),
     ExamSet(
         name="tydiqa",
@@ -360,6 +388,11 @@ ENTITIES = (
     ),
 )
 
+
+def _tweets(part: str) -> Files:
+    return (f"{part}_text.txt", f"{part}_labels.txt", "mapping.txt")
+
+
 SENTIMENT = (
     ExamSet(
         name="imdb",
@@ -381,14 +414,22 @@ SENTIMENT = (
         benchmark="sentiment",
         task="classify",
         folder="tweeteval/sentiment",
-        train=("test_text.txt", "test_labels.txt", "mapping.txt"),
-        test=("val_text.txt", "val_labels.txt", "mapping.txt"),
+        train=_tweets("train"),
+        dev=_tweets("val"),
+        test=_tweets("test"),
         read=readers.parallel_files,
         metrics=("macro_recall", "accuracy"),
         select="macro_f1",
         baseline="tfidf",
-        note="the texts of its train could not be had: learnt from the official test, judged on the official "
-        "validation, so no published row is comparable",
+        otherwise=(
+            {
+                "train": _tweets("test"),
+                "dev": (),
+                "test": _tweets("val"),
+                "note": "the texts of its train could not be had: learnt from the official test, judged on the "
+                "official validation, so no published row is comparable",
+            },
+        ),
     ),
     ExamSet(
         name="tweet-emotion",
@@ -396,9 +437,9 @@ SENTIMENT = (
         benchmark="sentiment",
         task="classify",
         folder="tweeteval/emotion",
-        train=("train_text.txt", "train_labels.txt", "mapping.txt"),
-        dev=("val_text.txt", "val_labels.txt", "mapping.txt"),
-        test=("test_text.txt", "test_labels.txt", "mapping.txt"),
+        train=_tweets("train"),
+        dev=_tweets("val"),
+        test=_tweets("test"),
         read=readers.parallel_files,
         metrics=("macro_f1", "accuracy"),
         baseline="tfidf",
@@ -477,7 +518,17 @@ def check_names(names: Sequence[str], setting: str) -> None:
 
 
 def lacking(one: ExamSet, folder: Path) -> list[str]:
-    """The files of a set that a data folder has not."""
+    """The files of a set that a data folder has not; none where it is there in one of its ways."""
+    missing = [_missing(way, folder) for way in one.ways()]
+    return missing[0] if all(missing) else []
+
+
+def as_distributed(one: ExamSet, folder: Path) -> ExamSet:
+    """The set in the first way of distributing it that a data folder has whole."""
+    return next((way for way in one.ways() if not _missing(way, folder)), one)
+
+
+def _missing(one: ExamSet, folder: Path) -> list[str]:
     return [
         str(Path(one.folder, file))
         for files in one.part_files().values()

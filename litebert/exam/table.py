@@ -97,7 +97,7 @@ class Line:
             for result in found
             if result.get("problem")
         ]
-        return [*([self.one.note] if self.one.note else []), *self.material.notes, *troubles]
+        return [*([self.material.rule] if self.material.rule else []), *self.material.notes, *troubles]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; marks in percent."""

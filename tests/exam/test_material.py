@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from litebert.data.labelled import Columns
 from litebert.errors import ConfigError, InputError
 from litebert.exam.material import Caps, Material, deal, draw, leaked, prepare_material, read_material
-from litebert.exam.sets import ALL, SETS, benchmarks, lacking, sets_of
+from litebert.exam.sets import ALL, NO_TEST, SETS, benchmarks, lacking, sets_of
 from litebert.tasks.table import TASKS
 from tests.exam.public import TEXTS, complete_glue
 
@@ -40,6 +40,27 @@ def test_every_benchmark_has_sets_and_every_set_a_benchmark() -> None:
 def test_what_a_folder_lacks(public: Path) -> None:
     assert [name for name in SETS if lacking(SETS[name], public)] == ["qnli", "mnli", "qqp", "squad2"]
     assert lacking(SETS["qnli"], public) == ["glue/QNLI/train.tsv"]
+
+
+def test_sets_as_everybody_downloads_them(public: Path, tmp_path: Path) -> None:
+    """GLUE's own files have no labelled test, SQuAD's train is larger than its dev; the rule says which was read."""
+    ours, theirs = (made(name, public, tmp_path / "ours") for name in ("sst2", "squad1"))
+    folder = tmp_path / "data"
+    shutil.copytree(public, folder)
+    for file in ("SST-2/test_labelled.tsv", "STS-B/sts-test-labelled.tsv", "MRPC/msr_paraphrase_test.txt"):
+        (folder / "glue" / file).unlink()
+    mrpc = folder / "glue" / "MRPC"
+    for part in ("train", "dev"):
+        shutil.copy(mrpc / "msr_paraphrase_train.txt", mrpc / f"{part}.tsv")
+    shutil.copy(folder / "squad" / "dev-v1.1.json", folder / "squad" / "train-v1.1.json")
+    found = {name: made(name, folder, tmp_path / "theirs") for name in ("sst2", "stsb", "mrpc", "squad1")}
+    assert found["sst2"].rule == found["stsb"].rule == found["mrpc"].rule == NO_TEST
+    assert "labelled test of the Stanford" in ours.rule
+    dev = len((public / "glue" / "SST-2" / "dev.tsv").read_text().splitlines()) - 1
+    assert (found["sst2"].rows["test"], found["sst2"].rows["dev"]) == (dev, round(0.1 * ours.available["train"]))
+    assert found["squad1"].rows["test"] == sum(theirs.rows.values()), "all of dev"
+    assert found["squad1"].rule.startswith("the official dev is the test")
+    assert theirs.rule.startswith("by articles")
 
 
 @pytest.mark.parametrize("name", HERE)
