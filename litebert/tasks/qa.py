@@ -178,10 +178,19 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
             raise InputError(
                 f"{source}: all {len(answers):,} answers are empty, so the file says nothing; give a labelled one"
             )
+        notes = list(rows.notes)
         if doubled := len(rows.ids or ()) - len(set(rows.ids or ())):
-            note = f"{doubled:,} ids are those of questions before them; the questions are told apart by their order"
-            rows = replace(rows, notes=(*rows.notes, note))
-        return rows
+            notes.append(
+                f"{doubled:,} ids are those of questions before them; the questions are told apart by their order"
+            )
+        strange = [
+            place
+            for place, given, target in zip(rows.places, rows.inputs, rows.targets, strict=True)
+            if any(not answer.text.strip() or answer.text not in given.context for answer in target.answers)
+        ]
+        if strange:
+            notes.append(f"{len(strange):,} questions have an answer that is empty or not in the context: {strange[0]}")
+        return replace(rows, notes=tuple(notes))
 
     def encode(self, inputs: Sequence[Question], tokenizer: Tokenizer, windowing: Windowing) -> QaEncoded:
         """Tokenize into windows over the context; a question takes half of a window at most."""

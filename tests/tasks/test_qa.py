@@ -169,6 +169,8 @@ def test_answers_that_are_elsewhere_or_nowhere(tokenizer: Tokenizer, tmp_path: P
     path = write_jsonl(tmp_path / "rows.jsonl", rows)
     _, encoded, gold = learn(tokenizer, path, Windowing(64))
     assert (gold.unusable, gold.moved) == (2, 1)
+    (note,) = TASK.read(path, Columns()).notes
+    assert note == f"2 questions have an answer that is empty or not in the context: {path}, line 3"
     lesson = TASK.lesson(encoded, gold, LABELS, "auto")
     assert lesson.items.weights.tolist() == [1, 1, 0, 0, 1]
     assert "2 questions have an answer that is empty or not in the context; not trained on" in lesson.notes
