@@ -202,7 +202,7 @@ def _others(one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Seque
     """The further tests that are there."""
     found: dict[str, list[Row]] = {}
     for name, files in one.others.items():
-        if not all((base / file).is_file() for file in files):
+        if not all((base / file).exists() for file in files):
             continue
         rows = one.read([base / file for file in files]).rows
         if one.aligned:

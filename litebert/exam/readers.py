@@ -145,6 +145,28 @@ def dream(files: Sequence[Path]) -> Part:
     return Part(rows)
 
 
+def race(folders: Sequence[Path]) -> Part:
+    """RACE: folders of passages, each a file {id, article, questions, options, answers}."""
+    rows: list[Row] = []
+    for path in (path for folder in folders for path in sorted(folder.glob("*.txt"))):
+        try:
+            passage = _json(path)
+            asked = zip(passage["questions"], passage["options"], passage["answers"], strict=True)
+            for number, (question, choices, answer) in enumerate(asked):
+                rows.append(
+                    {
+                        "id": f"{passage['id']}-{number}",
+                        "context": passage["article"],
+                        "question": question,
+                        "choices": choices,
+                        "label": LETTERS.index(answer),
+                    }
+                )
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path} is no passage of RACE ({error!r}); bring the folder anew") from None
+    return Part(rows)
+
+
 def arc(files: Sequence[Path]) -> Part:
     """ARC as CSV without a header: question, A, B, C, D, letter of the answer.
 

@@ -10,7 +10,7 @@ from litebert.exam import readers
 from litebert.exam.readers import Reader, table
 
 Files = tuple[str, ...]
-"""Files of one part of a set, in its folder."""
+"""Files of one part of a set, or folders of such, in its folder."""
 
 LANGUAGES = ("ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
@@ -354,6 +354,20 @@ CHOICE = (
         metrics=("accuracy",),
         baseline="majority",
     ),
+    ExamSet(
+        name="race",
+        title="RACE",
+        benchmark="choice",
+        task="choice",
+        folder="RACE",
+        train=("train/middle", "train/high"),
+        dev=("dev/middle", "dev/high"),
+        test=("test/middle", "test/high"),
+        read=readers.race,
+        others={"middle": ("test/middle",), "high": ("test/high",)},
+        metrics=("accuracy",),
+        baseline="majority",
+    ),
     *(
         ExamSet(
             name=f"arc-{level}",
@@ -533,5 +547,5 @@ def _missing(one: ExamSet, folder: Path) -> list[str]:
         str(Path(one.folder, file))
         for files in one.part_files().values()
         for file in files
-        if not (folder / one.folder / file).is_file()
+        if not (folder / one.folder / file).exists()
     ]

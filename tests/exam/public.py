@@ -120,7 +120,7 @@ def write_xnli(folder: Path) -> None:
 
 
 def write_choice(folder: Path) -> None:
-    """COPA, DREAM, and ARC with rows that lost their choices."""
+    """COPA, DREAM, RACE, and ARC with rows that lost their choices."""
     pairs = list(zip(TEXTS[::2], TEXTS[1::2], strict=True))
     for part in ("train", "val", "test"):
         lines = [
@@ -134,6 +134,16 @@ def write_choice(folder: Path) -> None:
             for i, (a, b) in enumerate(pairs)
         ]
         _write(folder / "dream" / f"{part}.json", json.dumps(dialogues))
+    for part in ("train", "dev", "test"):
+        for level in ("middle", "high"):
+            for i, (a, b) in enumerate(pairs):
+                passage = {
+                    "id": f"{level}{i}.txt",
+                    "article": f"Some day {a} or {b}",
+                    "questions": ["What?", "Which _ ?"],
+                }
+                passage |= {"options": [[a, b, "Tea", "Rain"]] * 2, "answers": ["A", "B"]}
+                _write(folder / "RACE" / part / level / f"{i}.txt", json.dumps(passage))
     for level in ("challenge", "easy"):
         for part in ("train", "validation"):
             rows = [f'"Which one, {i}?","{a}","{b}",Tea,,{"AB"[i % 2]}' for i, (a, b) in enumerate(pairs)]

@@ -118,6 +118,11 @@ def test_choices_and_questions(public: Path, tmp_path: Path) -> None:
     assert copa[0]["choices"] == TEXTS[:2]
     assert [row["question"] for row in copa[:2]] == ["What was the cause of this?", "What happened as a result?"]
     assert [row["label"] for row in copa[:2]] == [0, 1]
+    race = made("race", public, tmp_path)
+    assert race.others == ("middle", "high")
+    assert race.rows["test"] == sum(len(rows_of(race, f"test-{level}")) for level in race.others)
+    asked = rows_of(race, "test-high")[1]
+    assert (asked["id"], asked["question"], asked["label"]) == ("high0.txt-1", "Which _ ?", 1)
     dream = rows_of(made("dream", public, tmp_path), "test")
     assert dream[0]["context"] == f"M: How was it?\nW: {TEXTS[0]}"
     assert dream[0]["choices"][dream[0]["label"]] == TEXTS[0]
@@ -213,6 +218,7 @@ def test_leaks() -> None:
         ("tweet-emotion", "tweeteval/emotion/mapping.txt", b"0\tanger\n", "line 2: '1' is not in mapping.txt"),
         ("dream", "dream/dev.json", b'[[["a"], [{"question": "b"}], "c"]]', "dev.json is not DREAM's JSON"),
         ("dream", "dream/dev.json", b"[[", "dev.json is not JSON"),
+        ("race", "RACE/dev/high/3.txt", b'{"questions": ["a"]}', "3.txt is no passage of RACE"),
         ("copa", "copa/val-en.jsonl", b'{"premise": "a"}\n', "line 1: no 'choice1'"),
         ("arc-easy", "arc/arc_easy_train.csv", b'a,b,"c\n', "arc_easy_train.csv is not valid CSV"),
         ("squad1", "squad/dev-v1.1.json", b'{"data": [{}]}', "not SQuAD's JSON"),
