@@ -3,12 +3,32 @@
 Dimensions: K known rows, U unknown ones, R rows, C classes.
 """
 
+from typing import Any
+
 import numpy as np
 
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.metrics import Bools, Doubles, Metrics
 
 KNOWN_KEPT = 0.95
 """The rate of true positives at which that of false ones is given."""
+
+
+def told_apart(known: Decisions, unknown: Doubles, dev: tuple[Decisions, Doubles] | None = None) -> dict[str, Any]:
+    """How well a model tells rows of its labels from others, by every measure of `known_scores`.
+
+    unknown: (U, C), its logits for rows of no label. dev: the same two of other rows, to choose thresholds by. Returns
+    {`rows`: U, measure: metrics of `separation`, with `dev` those of `at_threshold` too}.
+    """
+    result: dict[str, Any] = {"rows": len(unknown)}
+    inside, outside = known_scores(known.logits), known_scores(unknown)
+    for measure in inside:
+        result[measure] = dict(separation(inside[measure], outside[measure]))
+        if dev is not None:
+            chosen = known_scores(dev[0].logits)[measure], dev[0].correct, known_scores(dev[1])[measure]
+            threshold = best_threshold(*chosen)
+            result[measure] |= at_threshold(inside[measure], known.correct, outside[measure], threshold)
+    return result
 
 
 def known_scores(logits: Doubles) -> dict[str, Doubles]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from litebert.data.rows import Row, write_rows
 from litebert.errors import InputError
-from litebert.exam.sets import HELD_OUT, ExamSet, as_distributed
+from litebert.exam.sets import HELD_OUT, SETS, ExamSet, as_distributed, lacking
 from litebert.files import new_folder
 
 DEV_SHARE = 0.1
@@ -23,6 +23,9 @@ DEV_SHARE = 0.1
 
 DEALT, DRAWN = 5, 6
 """Domains of random numbers, beside the number of the split: they never depend on the seed of a run."""
+
+MOST_ELSEWHERE = 3000
+"""Most rows of the test of another set, a fixed draw; those with labels that are unknown here are left out after it."""
 
 INPUTS = ("text", "text_pair", "context", "question", "choices")
 
@@ -47,6 +50,10 @@ class Material:
     """How many there were before the caps."""
     others: tuple[str, ...] = ()
     """Names of further tests: files `test-NAME.jsonl`."""
+    elsewhere: tuple[str, ...] = ()
+    """Names of other sets whose test rows are judged too: files `test-NAME.jsonl`."""
+    unknown: tuple[str, ...] = ()
+    """Parts, `dev` and `test`, beside which there are texts of no label: files `unknown-PART.jsonl`."""
     server: tuple[str, ...] = ()
     """Names of GLUE's files whose questions are there: files `server-NAME.jsonl`."""
     rule: str = ""
@@ -54,12 +61,12 @@ class Material:
     notes: tuple[str, ...] = field(default=())
 
     def file(self, part: str) -> Path:
-        """The file of a part: train, dev, test, test-NAME, server-NAME."""
+        """The file of a part: train, dev, test, test-NAME, unknown-PART, server-NAME."""
         return self.folder / f"{part}.jsonl"
 
     def others_files(self) -> dict[str, Path]:
-        """The further tests by name."""
-        return {name: self.file(f"test-{name}") for name in self.others}
+        """The further tests by name, those of other sets among them."""
+        return {name: self.file(f"test-{name}") for name in (*self.others, *self.elsewhere)}
 
 
 def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Mapping[str, Any]) -> Material:
@@ -75,22 +82,28 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
     rows = {name: [rows[name][i] for i in index] for name, index in drawn.items()}
     if shared := leaked(rows["test"], [*rows["train"], *rows["dev"]]):
         notes.append(f"{shared:,} of {len(rows['test']):,} test rows are rows of train or dev too, as distributed")
+    elsewhere = _elsewhere(one, data)
+    unknown = {part: one.read(_paths(base, files)).rows for part, files in one.unknown.items() if _there(base, files)}
     server, missed = _server(one, base)
     notes += missed
     with new_folder(out) as folder:
-        more = {f"test-{name}": found for name, found in others.items()}
-        for name, found in (rows | more | {f"server-{name}": found for name, found in server.items()}).items():
+        more = {f"test-{name}": found for name, found in (others | elsewhere).items()}
+        more |= {f"unknown-{part}": found for part, found in unknown.items()}
+        more |= {f"server-{name}": found for name, found in server.items()}
+        for name, found in (rows | more).items():
             write_rows(map(_clean, found), folder / f"{name}.jsonl")
         material = Material(
             folder=out,
             rows={name: len(rows[name]) for name in ("train", "dev", "test")},
             available=available,
             others=tuple(others),
+            elsewhere=tuple(elsewhere),
+            unknown=tuple(unknown),
             server=tuple(server),
             rule=one.note,
             notes=tuple(dict.fromkeys(notes)),
         )
-        values = {name: getattr(material, name) for name in ("rows", "available", "others", "server", "rule", "notes")}
+        values = {name: value for name, value in vars(material).items() if name != "folder"}
         (folder / "set.json").write_text(json.dumps(dict(about) | values, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return material
 
@@ -125,6 +138,8 @@ def read_material(folder: Path) -> tuple[Material, dict[str, Any]]:
             rows=values["rows"],
             available=values["available"],
             others=tuple(values["others"]),
+            elsewhere=tuple(values.get("elsewhere", ())),
+            unknown=tuple(values.get("unknown", ())),
             server=tuple(values["server"]),
             rule=values.get("rule", ""),
             notes=tuple(values["notes"]),
@@ -202,9 +217,9 @@ def _others(one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Seque
     """The further tests that are there."""
     found: dict[str, list[Row]] = {}
     for name, files in one.others.items():
-        if not all((base / file).exists() for file in files):
+        if not _there(base, files):
             continue
-        rows = one.read([base / file for file in files]).rows
+        rows = one.read(_paths(base, files)).rows
         if one.aligned:
             assert places is not None
             if len(rows) <= max(places):
@@ -212,6 +227,26 @@ def _others(one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Seque
             rows = [rows[places[i]] for i in drawn]
         found[name] = rows
     return found
+
+
+def _elsewhere(one: ExamSet, data: Path) -> dict[str, list[Row]]:
+    """The test rows of other sets that are there, with the labels that they have here."""
+    found: dict[str, list[Row]] = {}
+    for name, labels in one.elsewhere.items():
+        if not lacking(SETS[name], data):
+            other = as_distributed(SETS[name], data)
+            rows = _divided(other, data / other.folder)[0]["test"]
+            drawn = (rows[i] for i in draw(len(rows), other.test_rows or MOST_ELSEWHERE))
+            found[name] = [row | {"label": labels[row["label"]]} for row in drawn if row["label"] in labels]
+    return found
+
+
+def _paths(base: Path, files: Sequence[str]) -> list[Path]:
+    return [base / file for file in files]
+
+
+def _there(base: Path, files: Sequence[str]) -> bool:
+    return all(path.exists() for path in _paths(base, files))
 
 
 def _server(one: ExamSet, base: Path) -> tuple[dict[str, list[Row]], list[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from litebert.evaluate.calibration import error_of_bins
 from litebert.exam.sitting import BASELINES, MODEL, TWIN
-from litebert.exam.table import MEANING, METRICS, PUBLISHED, Line, Table
+from litebert.exam.table import MEANING, METRICS, PUBLISHED, UNKNOWN, Line, Table
 from litebert.files import write_text
 from litebert.train.charts import Chart, Series, figure
 from litebert.train.page import duration, page, percent, tile
@@ -130,7 +130,7 @@ def _grid(heads: str, rows: Sequence[str]) -> str:
 
 def _section(line: Line) -> str:
     """Everything of one set."""
-    parts = [_curves(line), _losses(line), _reliability(line), _confusion(line), _others(line)]
+    parts = [_curves(line), _losses(line), _reliability(line), _confusion(line), _others(line), _unknown(line)]
     shown = "".join(part for part in parts if part)
     title = f'<h2 id="{escape(line.one.name)}">{escape(line.one.title)}</h2>'
     if MODEL not in line.results or not shown:
@@ -236,6 +236,7 @@ def _others(line: Line) -> str:
     others = line.others()
     if not others:
         return ""
+    others = {"its own test": _first(line, MODEL)} | others
     rows = "".join(
         f'<tr><th>{escape(name)}</th><td class="num mark">{value:.1f}<span class="bar">'
         f'<i style="width:{value:.1f}%"></i></span></td></tr>'
@@ -243,6 +244,21 @@ def _others(line: Line) -> str:
     )
     metric = METRICS[line.one.metrics[0]]
     return f'<div class="card"><h3>Further tests, {escape(metric)}</h3><table class="marks">{rows}</table></div>'
+
+
+def _unknown(line: Line) -> str:
+    heads, rows = line.unknown_cells()
+    if not rows:
+        return ""
+    head = "".join(f"<th{' class=num' if i else ''}>{escape(text)}</th>" for i, text in enumerate(heads))
+    body = "".join(
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td class=num>{cell}</td>' for cell in cells)}</tr>"
+        for name, *cells in rows
+    )
+    return (
+        f'<div class="card"><h3>Texts of none of the labels</h3><p class="soft">{escape(UNKNOWN)}</p>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _notes(table: Table) -> str:

@@ -43,6 +43,11 @@ class ExamSet:
     """More tests, judged by the same model: languages whose rows stand in the order of the first one's."""
     aligned: bool = False
     """The tests of `others` are the held-out places of files that have the same rows as `train`; else whole files."""
+    elsewhere: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Sets of the same task from other places, by name, whose test rows the same model is judged on: what their labels
+    are called here; rows with other labels are left out."""
+    unknown: Mapping[str, Files] = field(default_factory=dict)
+    """Texts that have none of the labels, `dev` and `test`: whether the model tells them from the others is judged."""
     metrics: tuple[str, ...]
     """What the marks are, the first one above all."""
     select: str | None = None
@@ -80,6 +85,8 @@ _JUDGED = {"0": "unacceptable", "1": "acceptable"}
 _FOLLOWS = {"0": "not_entailment", "1": "entailment"}
 _SAME = {"0": "different", "1": "paraphrase"}
 _TWIN = {"0": "different", "1": "duplicate"}
+_ALIKE = {"negative": "negative", "positive": "positive"}
+_REVIEWS = {"neg": "negative", "pos": "positive"}
 _NLI = {"entailment": "entailment", "neutral": "neutral", "contradiction": "contradiction"}
 _UNLABELLED = ("test_unlabelled.tsv", "test.tsv")
 
@@ -100,6 +107,7 @@ GLUE = (
         test=("test_labelled.tsv",),
         read=table({"text": "sentence", "label": "label"}, labels=_MOODS),
         read_unlabelled=table({"id": "index", "text": "sentence"}),
+        elsewhere={"imdb": _REVIEWS, "tweet-sentiment": _ALIKE},
         metrics=("accuracy",),
         baseline="tfidf",
         server={"SST-2": _UNLABELLED},
@@ -417,6 +425,7 @@ SENTIMENT = (
         train=("train.jsonl.xz",),
         test=("test.jsonl.xz",),
         read=readers.json_lines,
+        elsewhere={"sst2": _back(_REVIEWS), "tweet-sentiment": _back(_REVIEWS)},
         metrics=("accuracy",),
         test_rows=3000,
         baseline="tfidf",
@@ -432,6 +441,7 @@ SENTIMENT = (
         dev=_tweets("val"),
         test=_tweets("test"),
         read=readers.parallel_files,
+        elsewhere={"sst2": _ALIKE, "imdb": _REVIEWS},
         metrics=("macro_recall", "accuracy"),
         select="macro_f1",
         baseline="tfidf",
@@ -490,6 +500,7 @@ INTENT = tuple(
         dev=_clinc("valid"),
         test=_clinc("test"),
         read=readers.parallel_files,
+        unknown={"dev": _clinc("oos/valid"), "test": _clinc("oos/test")},
         metrics=("accuracy",),
         baseline="tfidf",
         note=note,

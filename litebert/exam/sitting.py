@@ -11,11 +11,13 @@ from typing import Any
 from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows
 from litebert.evaluate.calibration import reliability_bins
+from litebert.evaluate.unknowns import told_apart
 from litebert.exam.baseline import baseline
 from litebert.exam.material import Material
 from litebert.exam.sets import ExamSet
 from litebert.exam.settings import Plan
 from litebert.files import write_text
+from litebert.infer.judging import logits_of
 from litebert.infer.predictor import Judged, Predictor, judged, load, task_to_judge
 from litebert.tasks.classify import Classification
 from litebert.tasks.regress import Value
@@ -79,6 +81,7 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
     decisions = found.decisions
     bins = None if decisions is None else reliability_bins(decisions.confidences, decisions.correct)
     others = {name: _judged(predictor, file).metrics for name, file in material.others_files().items()}
+    unknown = _unknown(predictor, found, material)
     if not twin:
         for name in material.server:
             rows = read_rows(material.file(f"server-{name}"))
@@ -92,6 +95,7 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
             "learning_rate": result.learning_rate,
             "stopped": result.stopped,
             "problem": result.problem,
+            "unknown": unknown,
             "confusion": found.metrics.get("confusion"),
             "reliability": bins,
             "curve": _curve(tuned / "training" / "metrics.jsonl", report.primary_metric, result.learning_rate),
@@ -102,6 +106,18 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
 def _judged(predictor: Predictor, file: Path) -> Judged:
     task = task_to_judge(predictor, file)
     return judged(predictor, task, task.read(file, Columns(), predictor.columns))
+
+
+def _unknown(predictor: Predictor, found: Judged, material: Material) -> dict[str, Any] | None:
+    """How well the test rows are told from texts of no label, by thresholds that the dev rows chose; None where there
+    are no such texts."""
+    if not {"dev", "test"} <= set(material.unknown) or predictor.job is None or found.decisions is None:
+        return None
+    task = predictor.job
+    dev, logits = (logits_of(predictor, task, material.file(f"unknown-{part}"), Columns()) for part in ("dev", "test"))
+    chosen = _judged(predictor, material.file("dev")).decisions
+    assert chosen is not None
+    return told_apart(found.decisions, logits, (chosen, dev))
 
 
 def _curve(path: Path, metric: str, rate: float) -> list[dict[str, float]]:

@@ -1,7 +1,7 @@
 """All results of a folder as one table: for the terminal, as Markdown, and as plain values."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,26 @@ class Line:
         return " / ".join(mark(self.scores(system, metric)) for metric in self.one.metrics)
 
     def others(self) -> dict[str, float]:
-        """Means over the seeds of the first mark on further tests."""
+        """Means over the seeds of the first mark on further tests, those of other sets by their titles."""
         parts = [result.get("others", {}) for result in self.results.get(MODEL, ())]
         scale = 1.0 if self.one.task == "qa" else 100.0
-        return {name: scale * sum(part[name] for part in parts) / len(parts) for name in (parts[0] if parts else {})}
+        return {self._title(name): scale * mean for name, mean in _means(parts).items()}
+
+    def _title(self, test: str) -> str:
+        return SETS[test].title if test in self.material.elsewhere else test
+
+    def unknown(self) -> dict[str, dict[str, float]]:
+        """Means over the seeds of how well texts of no label are told from the test rows, by measure."""
+        parts = [result.get("unknown") or {} for result in self.results.get(MODEL, ())]
+        return {name: _means([part.get(name, {}) for part in parts]) for name in UNKNOWN_BY if any(parts)}
+
+    def unknown_cells(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and rows of that, without rows where there are no such texts."""
+        rows = [
+            [UNKNOWN_BY[name], *(f"{100 * values[mark]:.1f}" for mark in UNKNOWN_MARKS)]
+            for name, values in self.unknown().items()
+        ]
+        return ["by", *UNKNOWN_MARKS.values()], rows
 
     def bins(self) -> list[Bin]:
         """How sure the model is and how often right, over all seeds."""
@@ -117,6 +133,7 @@ class Line:
             "available": self.material.available,
             "minutes": self.minutes,
             "others": self.others(),
+            "unknown": self.unknown(),
             "calibration_error": error_of_bins(self.bins()) if self.bins() else None,
             "notes": self.notes(),
         }
@@ -217,7 +234,12 @@ class Table:
         for line in self.lines:
             if others := line.others():
                 head = f"## {line.one.title}: further tests, {METRICS[line.one.metrics[0]]}"
-                parts += [head, _markdown(list(others), [[f"{value:.1f}" for value in others.values()]])]
+                own = line.marks(MODEL).split(" / ")[0]
+                cells = [own, *(f"{value:.1f}" for value in others.values())]
+                parts += [head, _markdown(["its own test", *others], [cells])]
+            if line.unknown():
+                parts += [f"## {line.one.title}: texts of none of its labels", UNKNOWN]
+                parts.append(_markdown(*line.unknown_cells()))
         notes = [f"- **{line.one.title}**: {'; '.join(line.notes())}." for line in self.lines if line.notes()]
         notes += [f"- {said}." for said in (*self.lacks, *(f"GLUE's server, {note}" for note in self.server_notes()))]
         return "\n\n".join([*parts, "## Notes", "\n".join(notes)]) + "\n"
@@ -264,6 +286,18 @@ class Table:
 MEANING = (
     "Marks in percent: means over seeds ± standard deviation, on test rows that neither the training nor the choice of "
     "the best epoch has seen."
+)
+UNKNOWN_BY = {"max_probability": "greatest probability", "energy": "energy"}
+UNKNOWN_MARKS = {
+    "auroc": "AUROC",
+    "fpr_at_95_tpr": "passed where 95 % of the known are",
+    "recall": "found",
+    "known_accuracy": "right",
+}
+"""What the table says of texts of no label, and how it calls it."""
+UNKNOWN = (
+    "How well such texts are told from the test rows; found: of such texts, right: of the test rows, both at the "
+    "threshold that the dev rows chose. In percent."
 )
 PUBLISHED = (
     "As reported by others, on the official dev rows after training on all official rows; the first row is this model, "
@@ -320,6 +354,12 @@ def mark(scores: Sequence[float]) -> str:
     """Mean and standard deviation, in a few characters."""
     mean, std, _ = mean_and_interval(scores)
     return f"{mean:.1f}" if len(scores) < 2 else f"{mean:.1f} ± {std:.1f}"
+
+
+def _means(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every value over those parts that have it."""
+    found = {name: [part[name] for part in parts if name in part] for part in parts for name in part}
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _named(system: str) -> str:

@@ -16,7 +16,7 @@ from litebert.errors import ConfigError, InputError
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles
 from litebert.evaluate.selective import selective_metrics
-from litebert.evaluate.unknowns import at_threshold, best_threshold, known_scores, separation
+from litebert.evaluate.unknowns import told_apart
 from litebert.infer.abstaining import answer_field
 from litebert.infer.predictor import Judged, Predictor, held_out, judged, load, task_to_judge
 from litebert.tasks.table import AnyTask
@@ -201,26 +201,17 @@ def _unknowns(
 ) -> dict[str, Any]:
     """How well known rows are told from those of no label, by every measure."""
     assert questions.out_of_scope is not None
-    unknown = _logits(predictor, task, questions.out_of_scope, columns)
     assert known.decisions is not None
-    scores = known_scores(known.decisions.logits), known_scores(unknown)
-    result: dict[str, Any] = {"rows": len(unknown)}
-    for measure in scores[0]:
-        result[measure] = dict(separation(scores[0][measure], scores[1][measure]))
+    unknown = logits_of(predictor, task, questions.out_of_scope, columns)
     if questions.dev is None or questions.dev_out_of_scope is None:
-        return result
+        return told_apart(known.decisions, unknown)
     dev = judged(predictor, task, _read(predictor, task, questions.dev, columns, questions)).decisions
     assert dev is not None
-    dev_unknown = known_scores(_logits(predictor, task, questions.dev_out_of_scope, columns))
-    for measure, values in known_scores(dev.logits).items():
-        threshold = best_threshold(values, dev.correct, dev_unknown[measure])
-        known_here, unknown_here = (side[measure] for side in scores)
-        result[measure] |= at_threshold(known_here, known.decisions.correct, unknown_here, threshold)
-    return result
+    return told_apart(known.decisions, unknown, (dev, logits_of(predictor, task, questions.dev_out_of_scope, columns)))
 
 
-def _logits(predictor: Predictor, task: AnyTask, source: Path, columns: Columns) -> Doubles:
-    """What the model says of the rows of a file, whose labels, if there are any, do not matter."""
+def logits_of(predictor: Predictor, task: AnyTask, source: Path, columns: Columns) -> Doubles:
+    """What a model says of the rows of a file, whose labels, if there are any, do not matter: (rows, labels)."""
     wanted = columns._replace(label=None)
     found: Columns | None = None
     inputs = []

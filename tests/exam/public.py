@@ -172,6 +172,9 @@ def write_texts(folder: Path) -> None:
         texts = list(islice(cycle(TEXTS), 40))
         _write(folder / "clinc150" / part / "seq.in", "\n".join(texts) + "\n")
         _write(folder / "clinc150" / part / "label", "\n".join(INTENTS[i % 2] for i in range(40)) + "\n")
+    for part in ("valid", "test"):
+        _write(folder / "clinc150" / "oos" / part / "seq.in", "how far is the moon\nwho won the cup in 1954\n")
+        _write(folder / "clinc150" / "oos" / part / "label", "oos\noos\n")
 
 
 def write_public(folder: Path) -> Path:

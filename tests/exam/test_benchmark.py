@@ -22,6 +22,7 @@ from litebert.exam.benchmark import benchmark, sittings
 from litebert.exam.sets import ALL, SETS, sets_of
 from litebert.exam.settings import BenchmarkSettings
 from litebert.exam.table import Table, mark, published
+from litebert.infer.judging import Questions, judge_model
 from litebert.infer.predictor import evaluate_model
 from litebert.train.finetune import FinetuneSettings, finetune
 from tests.train.test_report import Page
@@ -69,6 +70,8 @@ def test_every_set_is_sat(everything: Table) -> None:
         assert line.results["model"][0]["curve"][-1]["step"] > 0
     assert lines["sst2"].material.rows == {"train": 20, "dev": 32, "test": 30}
     assert lines["xnli"].others().keys() == {"de", "zh"}
+    assert lines["sst2"].others().keys() == {"IMDB", "TweetEval sentiment"}
+    assert [name for name, line in lines.items() if line.unknown()] == ["clinc150", "clinc150-10"]
     assert not (everything.out / "work").exists()
 
 
@@ -91,6 +94,18 @@ def test_marks_are_those_of_finetune_and_evaluate(everything: Table, model: Path
             right = sum(rows * accuracy for _, _, rows, _, accuracy in first["reliability"])
             assert right / 30 == pytest.approx(metrics["accuracy"], abs=1e-5)
             assert sum(rows for row in line.confusion().values() for rows in row.values()) == 60
+
+
+def test_texts_of_no_label_are_judged_as_evaluate_does(everything: Table, model: Path, tmp_path: Path) -> None:
+    line = next(line for line in everything.lines if line.one.name == "clinc150")
+    files = {part: line.material.file(part) for part in ("train", "dev")}
+    wanted = FinetuneSettings(**FAST, seed=1, metric="accuracy")
+    finetune("classify", model=model, out=tmp_path / "out", settings=wanted, **files)
+    unknown = {part: line.material.file(f"unknown-{part}") for part in ("dev", "test")}
+    questions = Questions(out_of_scope=unknown["test"], dev=files["dev"], dev_out_of_scope=unknown["dev"])
+    found = judge_model(tmp_path / "out", line.material.file("test"), questions=questions)["out_of_scope"]
+    for measure, values in line.unknown().items():
+        assert values == pytest.approx(found[measure], abs=1e-4)
 
 
 def test_baselines(everything: Table) -> None:
@@ -147,6 +162,8 @@ def test_the_table_in_all_its_forms(everything: Table) -> None:
     assert set(re.findall(r"https?://[^\"' )]+", html)) <= {"http://www.w3.org/2000/svg"}
     for words in ("Beside published", "calibration error", "Answers for each right label", "Further tests", "Rules"):
         assert words in page.text
+    assert "## CLINC150: texts of none of its labels" in text
+    assert "Texts of none of the labels" in page.text
     assert len(page.charts) > 2 * len(everything.lines)
     assert {chart["along"] for chart in page.charts} == {"step", "confidence"}
 

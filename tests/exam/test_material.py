@@ -168,6 +168,24 @@ def test_other_languages_are_judged_on_the_same_premises(public: Path, tmp_path:
         assert one["label"] == other["label"]
 
 
+def test_a_model_is_judged_elsewhere_by_the_labels_it_knows(public: Path, tmp_path: Path) -> None:
+    reviews = made("imdb", public, tmp_path)
+    assert reviews.elsewhere == ("sst2", "tweet-sentiment")
+    assert rows_of(reviews, "test-sst2")[1] == {"text": TEXTS[1], "label": "pos"}
+    tweets = rows_of(reviews, "test-tweet-sentiment")
+    assert [row["text"] for row in tweets] == [text for i, text in enumerate(TEXTS) if i % 3 != 1], "neutral ones"
+    assert {row["label"] for row in tweets} == {"neg", "pos"}
+    shutil.copytree(public / "imdb", tmp_path / "alone" / "imdb")
+    assert made("imdb", tmp_path / "alone", tmp_path / "out").elsewhere == ()
+
+
+def test_texts_of_no_label_stand_beside_the_parts(public: Path, tmp_path: Path) -> None:
+    material = made("clinc150-10", public, tmp_path)
+    assert material.unknown == ("dev", "test")
+    assert rows_of(material, "unknown-test")[0]["text"] == "how far is the moon"
+    assert read_material(material.folder)[0] == material
+
+
 def test_caps_are_fixed_draws_and_leaks_are_counted(public: Path, tmp_path: Path) -> None:
     material = made("sst2", public, tmp_path, train=10, dev=5, test=20)
     assert material.rows == {"train": 10, "dev": 5, "test": 20}
