@@ -1,7 +1,8 @@
 """How far probabilities can be believed: reliability, calibration error, and the temperature that mends it.
 
 A decision is a choice among classes: the label of a text, the tag of a word, yes or no to one label of many, one of
-several choices. Dimensions: D decisions, C classes (logits of minus infinity: a row has fewer), R rows.
+several choices, one of the best spans of a context. Dimensions: D decisions, C classes (logits of minus infinity: a row
+has fewer), R rows.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ FEWEST_ROWS = 100
 FEWEST_OF_A_KIND = 10
 """Right decisions, and wrong ones, that a temperature needs at least: from no errors the best one would be 0."""
 COLDEST, HOTTEST = 0.05, 20.0
+RAREST = 1e-12
+"""No probability is taken to be less."""
 
 
 class Bin(NamedTuple):
@@ -83,7 +86,7 @@ class Decisions(NamedTuple):
     logits: Doubles
     """(D, C)"""
     gold: Ints
-    """(D,)"""
+    """(D,); -1: none of the classes is right."""
     rows: Ints
     """(D,): the row that each decision belongs to."""
 
@@ -99,8 +102,10 @@ class Decisions(NamedTuple):
 
     @property
     def losses(self) -> Doubles:
-        """(D,): negative log-likelihood in nats."""
-        return -_log_softmax(self.logits)[np.arange(len(self.gold)), self.gold]
+        """(D,): negative log-likelihood in nats, of the likeliest class being wrong where none is right."""
+        logs = _log_softmax(self.logits)
+        wrong = np.log(np.maximum(-np.expm1(logs.max(1)), RAREST))
+        return -np.where(self.gold < 0, wrong, logs[np.arange(len(self.gold)), self.gold])
 
     @property
     def calibration_error(self) -> float:
@@ -121,16 +126,21 @@ def fit_temperature(decisions: Decisions) -> float:
     """The temperature by which logits must be divided for the greatest likelihood (Guo et al. 2017).
 
     The loss is convex in its inverse, so that the root of the derivative is the one minimum: found by Brent's method,
-    between 0.05 and 20.
+    between 0.05 and 20. (Where none of the classes is right, what is likely is that the likeliest is wrong; such
+    decisions are not convex, and the root is a minimum that is perhaps not the only one.)
     """
     from scipy.optimize import brentq
 
     wide = np.where(np.isfinite(decisions.logits), decisions.logits, 0.0)  # classes that are not there weigh nothing
     right = wide[np.arange(len(wide)), decisions.gold]
+    none = decisions.gold < 0
+    likeliest = np.arange(wide.shape[1]) == decisions.logits.argmax(1)[:, None]
 
     def slope(inverse: float) -> float:
         weights = np.exp(_log_softmax(decisions.logits * inverse))
-        return float(((weights * wide).sum(1) - right).mean())
+        others = np.where(likeliest, 0.0, weights)
+        instead = (others * wide).sum(1) / np.maximum(others.sum(1), RAREST)
+        return float(((weights * wide).sum(1) - np.where(none, instead, right)).mean())
 
     low, high = 1 / HOTTEST, 1 / COLDEST
     if slope(low) >= 0:

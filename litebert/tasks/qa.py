@@ -7,6 +7,7 @@ Devlin et al. 2019 do. Dimensions: R questions, n sequences, T tokens, P pieces 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,8 +21,9 @@ from litebert.data.packing import split_name
 from litebert.data.questions import Given, given_answers, place_of, read_squad
 from litebert.data.rows import STDIN, Row
 from litebert.errors import InputError
-from litebert.evaluate.metrics import Floats, Metrics
-from litebert.evaluate.squad import squad_metrics
+from litebert.evaluate.calibration import Decisions
+from litebert.evaluate.metrics import Doubles, Floats, Metrics
+from litebert.evaluate.squad import exact_match, squad_metrics
 from litebert.tasks.imitation import Opinion, grouped_divergence
 from litebert.tasks.task import (
     DIGITS,
@@ -41,6 +43,8 @@ LONGEST_ANSWER = 30
 """Pieces of an answer, as in the official code of BERT and ALBERT."""
 BEST = 20
 """Beginnings and ends of a window that are looked at, and spans of a question that share the probability."""
+ALWAYS = 1.0
+"""The threshold of models that give an answer always; no probability of none is above it."""
 ALTERNATIVES = 4
 """Further spans that an answer tells."""
 
@@ -66,7 +70,7 @@ class Span(NamedTuple):
     end: int
     """The character after its last."""
     score: float
-    """Its probability among the best spans and no answer at all."""
+    """Its probability among the best spans and, where no answer may be given, none at all."""
 
     def to_dict(self) -> dict[str, Any]:
         """`answer`, `start`, `end`, `score`."""
@@ -122,6 +126,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
     head = "qa"
     named_outputs = False
     same_pieces = True
+    decides = True
     metrics = ("f1", "exact", "best_f1", "best_exact")
     shown = ("exact", "f1", "best_f1")
     places = True
@@ -309,18 +314,21 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
     def decide(self, gold: QaGold, metrics: Metrics) -> dict[str, Any]:
         """From which probability of none on no answer is given; 1: one is given always."""
         if all(target.answers for target in gold.targets):
-            return {"no_answer_threshold": 1.0}
+            return {"no_answer_threshold": ALWAYS}
         return {"no_answer_threshold": metrics["no_answer_threshold"]}
 
     def answers(
         self, encoded: QaEncoded, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]
     ) -> list[QuestionAnswer]:
         """The best span, or none where that is likelier than the threshold."""
-        threshold = float(decision.get("no_answer_threshold", 1.0))
+        threshold = float(decision.get("no_answer_threshold", ALWAYS))
         result = []
-        bounds = np.searchsorted(encoded.examples.rows, np.arange(encoded.examples.num_rows + 1))
-        for row in range(encoded.examples.num_rows):
-            spans, none = _best_spans(encoded, outputs, row, range(bounds[row], bounds[row + 1]))
+        for context, found in zip(encoded.contexts, _candidates(encoded, outputs), strict=True):
+            shares = _shares(np.append(found.scores, found.none))
+            none = float(shares[-1])
+            if threshold >= ALWAYS:
+                shares = _shares(found.scores)
+            spans = [_span(context, *place, float(share)) for place, share in zip(found.places, shares, strict=False)]
             best, others = spans[:1], tuple(spans[1 : 1 + ALTERNATIVES])
             if not best or none > threshold:
                 given = tuple(spans[:ALTERNATIVES])
@@ -328,6 +336,27 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
             else:
                 result.append(QuestionAnswer(*best[0][:3], best[0].score, none, others))
         return result
+
+    def decisions(self, encoded: QaEncoded, gold: QaGold, outputs: Floats) -> Decisions:
+        """One of the best spans of every question, or, where some questions have no answer, none; right is the first
+        one that is an exact match."""
+        always = all(target.answers for target in gold.targets)
+        logits = np.full((len(gold.targets), BEST + 1), -np.inf)
+        right = np.full(len(gold.targets), -1, dtype=np.int64)
+        for row, found in enumerate(_candidates(encoded, outputs)):
+            answers = [given.text for given in gold.targets[row].answers]
+            logits[row, : len(found.scores)] = found.scores
+            if not always or not found.places:
+                logits[row, BEST] = found.none
+            if not answers:
+                right[row] = BEST
+                continue
+            for number, place in enumerate(found.places):
+                text = encoded.contexts[row][slice(*place)]
+                if any(exact_match(answer, text) for answer in answers):
+                    right[row] = number
+                    break
+        return Decisions(logits, right, np.arange(len(right)))
 
     def judge(
         self,
@@ -390,29 +419,39 @@ def _above(threshold: float, values: Iterable[float]) -> float:
     return 1 / (1 + math.exp(-sum(odds) / 2))
 
 
-def _best_spans(encoded: QaEncoded, outputs: Floats, row: int, sequences: Sequence[int]) -> tuple[list[Span], float]:
-    """The best spans of a question, and the probability of no answer.
+class Candidates(NamedTuple):
+    """The best spans of a question, the likeliest first, by the sum of their first and last token's logits."""
 
-    A span's score is the sum of its first and last token's logits; that of no answer is the least that [CLS] has in
-    any window, as one window with an answer is enough.
-    """
-    examples, context, offsets = encoded.examples, encoded.contexts[row], encoded.offsets[row]
-    scores: dict[tuple[int, int], float] = {}
-    none = np.inf
-    for sequence in sequences:
-        start, end = int(examples.starts[sequence]), int(examples.starts[sequence + 1])
-        first = start + int(examples.second[sequence])
-        none = min(none, float(outputs[start].sum()))
-        shift = int(examples.windows[sequence, 1])
-        for score, begin, last in _window_spans(outputs[first : end - 1]):
-            place = (int(offsets[shift + begin, 0]), int(offsets[shift + last, 1]))
-            scores[place] = max(score, scores.get(place, -np.inf))
-    best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:BEST]
-    values = np.array([score for _, score in best] + [none], dtype=np.float64)
-    shares = np.exp(values - values.max())
-    shares /= shares.sum()
-    spans = [_span(context, *place, float(share)) for (place, _), share in zip(best, shares, strict=False)]
-    return [span for span in spans if span.answer], float(shares[-1])
+    places: list[tuple[int, int]]
+    """Characters [start, end) of the context."""
+    scores: Doubles
+    none: float
+    """The score of no answer: the least that [CLS] has in any window, as one window with an answer is enough."""
+
+
+def _candidates(encoded: QaEncoded, outputs: Floats) -> Iterator[Candidates]:
+    """At most `BEST` spans with a text for each question."""
+    examples = encoded.examples
+    bounds = np.searchsorted(examples.rows, np.arange(examples.num_rows + 1))
+    for row, (context, offsets) in enumerate(zip(encoded.contexts, encoded.offsets, strict=True)):
+        scores: dict[tuple[int, int], float] = {}
+        none = np.inf
+        for sequence in range(bounds[row], bounds[row + 1]):
+            start, end = int(examples.starts[sequence]), int(examples.starts[sequence + 1])
+            first = start + int(examples.second[sequence])
+            none = min(none, float(outputs[start].sum()))
+            shift = int(examples.windows[sequence, 1])
+            for score, begin, last in _window_spans(outputs[first : end - 1]):
+                place = (int(offsets[shift + begin, 0]), int(offsets[shift + last, 1]))
+                scores[place] = max(score, scores.get(place, -np.inf))
+        ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+        best = list(islice((item for item in ranked if context[slice(*item[0])].strip()), BEST))
+        yield Candidates([place for place, _ in best], np.array([score for _, score in best], np.float64), none)
+
+
+def _shares(scores: Doubles) -> Doubles:
+    shares = np.exp(scores - scores.max(initial=-np.inf))
+    return shares / shares.sum()  # type: ignore[no-any-return]
 
 
 def _window_spans(logits: Floats) -> Iterator[tuple[float, int, int]]:

@@ -83,6 +83,22 @@ def test_the_temperature_is_found(temperature: float) -> None:
         assert best < decisions.scaled(found * other).losses.mean()
 
 
+def test_decisions_of_which_no_class_is_right() -> None:
+    """A fifth of the rows is in no class: wrong, as likely as the likeliest class is wrong."""
+    decisions = drawn(5000, 4, 2.0)
+    nowhere = decisions._replace(gold=np.where(np.arange(5000) % 5 == 0, -1, decisions.gold))
+    assert not nowhere.correct[::5].any()
+    np.testing.assert_allclose(nowhere.losses[::5], -np.log(1 - decisions.confidences[::5]))
+    np.testing.assert_array_equal(nowhere.losses[1::5], decisions.losses[1::5])
+    found = fit_temperature(nowhere)
+    assert found > fit_temperature(decisions)
+    best = nowhere.scaled(found).losses.mean()
+    for other in (0.98, 1.02):
+        assert best < nowhere.scaled(found * other).losses.mean()
+    sure = Decisions(np.array([[0.0, -np.inf]]), np.array([-1]), np.array([0]))
+    assert np.isfinite(sure.losses).all()
+
+
 def test_a_temperature_changes_no_answer_and_mends_the_error() -> None:
     decisions = drawn(2000, 3, 3.0)
     found = calibrate(decisions)

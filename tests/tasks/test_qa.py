@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from litebert.data.labelled import Columns
 from litebert.errors import InputError
-from litebert.tasks.qa import QaEncoded, QaGold, Question, QuestionAnswering, Span
+from litebert.evaluate.squad import exact_match
+from litebert.tasks.qa import BEST, QaEncoded, QaGold, Question, QuestionAnswering, Span
 from litebert.tasks.task import Windowing
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from tests.labelled import write_jsonl
@@ -127,12 +128,39 @@ def test_the_best_spans_by_brute_force(tokenizer: Tokenizer) -> None:
     }
     ranked = sorted(every, key=lambda place: -every[place])
     assert (answer.start, answer.end) == ranked[0]
-    values = np.array([every[place] for place in ranked[:20]] + [outputs[0].sum()])
-    shares = np.exp(values) / np.exp(values).sum()
-    assert answer.score == pytest.approx(shares[0], rel=1e-4)
-    assert answer.no_answer_score == pytest.approx(shares[-1], rel=1e-4)
+    values = np.exp([every[place] for place in ranked[:20]] + [outputs[0].sum()])
+    assert answer.score == pytest.approx(values[0] / values[:-1].sum(), rel=1e-4), "an answer is given always"
+    assert answer.no_answer_score == pytest.approx(values[-1] / values.sum(), rel=1e-4)
+    (unsure,) = TASK.answers(encoded, outputs, LABELS, {"no_answer_threshold": 0.99})
+    assert unsure.score == pytest.approx(values[0] / values.sum(), rel=1e-4)
     assert [(span.start, span.end) for span in answer.alternatives] == ranked[1:5]
     assert all(isinstance(span, Span) for span in answer.alternatives)
+
+
+def test_decisions_are_as_sure_as_the_answers_and_as_right(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """With and without questions that have no answer."""
+    for version in (1, 2):
+        path = write_json(tmp_path / f"{version}.json", squad(unanswerable=version == 2))
+        _, encoded, gold = learn(tokenizer, path, Windowing(24))
+        assert (version == 2) == (not all(target.answers for target in gold.targets))
+        outputs = np.random.default_rng(version).normal(size=(len(encoded.examples.tokens), 2)).astype(np.float32)
+        for logits in (outputs, outputs + 4 * perfect(encoded, gold)):
+            found = TASK.decisions(encoded, gold, logits)
+            threshold = 1.0 if version == 1 else 0.5
+            answers = TASK.answers(encoded, logits, LABELS, {"no_answer_threshold": threshold})
+            right = [
+                any(exact_match(given.text, answer.answer) for given in target.answers)
+                if target.answers
+                else not answer.answer
+                for answer, target in zip(answers, gold.targets, strict=True)
+            ]
+            chosen = found.logits.argmax(1)
+            same = np.array(
+                [(one == BEST) == (answer.answer == "") for one, answer in zip(chosen, answers, strict=True)]
+            )
+            assert version == 2 or same.all()
+            np.testing.assert_allclose(found.confidences[same], np.array([a.score for a in answers])[same], rtol=1e-6)
+            assert (found.correct == right)[same].all()
 
 
 def test_the_loss_is_the_cross_entropy_over_each_window(tokenizer: Tokenizer, tmp_path: Path) -> None:
