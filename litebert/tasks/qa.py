@@ -184,10 +184,6 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
                 f"{source}: all {len(answers):,} answers are empty, so the file says nothing; give a labelled one"
             )
         notes = list(rows.notes)
-        if doubled := len(rows.ids or ()) - len(set(rows.ids or ())):
-            notes.append(
-                f"{doubled:,} ids are those of questions before them; the questions are told apart by their order"
-            )
         strange = [
             place
             for place, given, target in zip(rows.places, rows.inputs, rows.targets, strict=True)

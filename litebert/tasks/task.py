@@ -183,6 +183,11 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
             notes.append(
                 f"{len(places) - len(ids):,} of {len(places):,} rows have no `id`; those of the others are left aside"
             )
+        elif doubled := _repeated(ids):
+            notes.append(
+                f"{len(doubled):,} ids are those of rows before them: {places[doubled[0]]}, {ids[doubled[0]]!r}; "
+                "rows are told apart by their order"
+            )
         return Labelled(
             source=str(source),
             columns=columns,
@@ -316,6 +321,12 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     @abstractmethod
     def score(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any]) -> Metrics:
         """Metrics of plain answers to the rows, in their order, as the official scripts compute them."""
+
+
+def _repeated(ids: Sequence[str]) -> list[int]:
+    """The places at which something stands that stood before."""
+    first = {one: i for i, one in reversed(list(enumerate(ids)))}
+    return [i for i, one in enumerate(ids) if first[one] < i]
 
 
 def _texts(given: object) -> Iterator[str]:

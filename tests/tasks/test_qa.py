@@ -268,7 +268,9 @@ def test_doubled_ids_are_counted_and_told_apart(tokenizer: Tokenizer, tmp_path: 
     data = squad()
     data["data"][0]["paragraphs"][0]["qas"][0]["id"] = "b0"
     read, encoded, gold = learn(tokenizer, write_json(tmp_path / "qa.json", data), Windowing(64))
-    assert read.notes == ("1 ids are those of questions before them; the questions are told apart by their order",)
+    (note,) = read.notes
+    assert "1 ids are those of rows before them: " in note
+    assert note.endswith("question 2 (b0), 'b0'; rows are told apart by their order")
     assert gold.keys == [str(row) for row in range(12)]
     assert TASK.judge(encoded, gold, perfect(encoded, gold), LABELS, {})["total"] == 12
 

@@ -58,7 +58,7 @@ def test_tydiqa_and_squad(litebert_data: Path, tokenizer: Tokenizer) -> None:
     encoded = task.encode(read.inputs, tokenizer, Windowing(128))
     gold = task.gold(read, encoded, ("start", "end"))
     assert (gold.unusable, gold.moved) == (0, 0)
-    assert read.notes[0].startswith("3,607 ids are those of questions before them")
+    assert read.notes[0].startswith("3,607 ids are those of rows before them")
     spans = [
         encoded.contexts[row][encoded.offsets[row][first, 0] : encoded.offsets[row][last, 1]]
         for row, (first, last) in enumerate(gold.pieces.tolist())

@@ -225,3 +225,10 @@ def test_fewer_rows_of_choices_are_whole_rows(tune: Tune, tmp_path: Path) -> Non
     assert report.train_rows == 7
     lines = (tmp_path / "out" / "training" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 1, "seven rows, however many choices, are one step of eight"
+
+
+def test_ids_that_repeat_are_counted_in_every_task(tmp_path: Path) -> None:
+    rows = [{"id": key, "text": "fine", "label": "yes"} for key in ("a", "b", "a", "a")]
+    (note,) = TASKS["classify"].read(write_jsonl(tmp_path / "rows.jsonl", rows), Columns()).notes
+    assert note.startswith("2 ids are those of rows before them: ")
+    assert "line 3, 'a'" in note
