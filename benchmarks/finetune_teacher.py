@@ -25,7 +25,6 @@ from litebert.train.finetune import finetune
 from litebert.train.fit import subset
 from litebert.train.job import FinetuneSettings
 
-
 RATE = 1e-4
 
 
@@ -68,7 +67,8 @@ def main() -> None:
     data, out = Path(os.environ["LITEBERT_DATA"]) / "glue" / "SST-2", arguments.out
     dev, test = data / "dev.tsv", data / "test_labelled.tsv"
     lines = (data / "train.tsv").read_text(encoding="utf-8").rstrip("\n").split("\n")[: 97 if arguments.quick else None]
-    how: dict[str, Any] = {"pooling": "mean", "learning_rate": RATE, "epochs": 1.0 if arguments.quick else arguments.epochs}
+    epochs = 1.0 if arguments.quick else arguments.epochs
+    how: dict[str, Any] = {"pooling": "mean", "learning_rate": RATE, "epochs": epochs}
     whole, _ = divided(lines, len(lines) - 1, 0, out / "rows")
     teacher = tuned(find_model(arguments.teacher), whole, dev, out / "teacher", **how)
     table: dict[str, Any] = {"teacher": evaluate_model(teacher, test)["accuracy"]}

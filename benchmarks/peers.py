@@ -1,9 +1,9 @@
 """litebert-small beside what a user would pick at four times the size: all-MiniLM-L6-v2, fine-tuned by transformers.
 
     litebert data get all-MiniLM-L6-v2
-    LITEBERT_DATA=... python benchmarks/peers.py [--out runs/peers] [--only sst2 clinc150 stsb tydiqa] [--seeds 3]
+    LITEBERT_DATA=... python benchmarks/peers.py [--out runs/peers] [--only sst2 clinc150-10 stsb tydiqa] [--seeds 3]
 
-Rows, epochs and batch sizes are those of recipes/results.toml; both read long contexts in windows of 384 tokens. Each
+Rows, epochs and batch sizes are those of recipes/peers.toml; both read long contexts in windows of 384 tokens. Each
 system takes the first seed at each of the same three rates, and the other seeds at the one that was best on the dev
 rows; of every fit the best epoch on the dev rows is kept, and its marks are those of the test rows, judged by litebert
 for both. What is there already is not done again, so that it may be stopped at any time. Prints a table and ends with
@@ -31,7 +31,7 @@ from litebert.files import write_text
 from litebert.infer.predictor import evaluate_model
 from litebert.train.job import plan_steps
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "results.toml"
+RECIPE = Path(__file__).parent.parent / "recipes" / "peers.toml"
 RATES = (3e-5, 1e-4, 3e-4)
 SYSTEMS = {
     "litebert-small, litebert": ("litebert-small", "litebert"),
@@ -93,14 +93,14 @@ def sat(system: str, one: ExamSet, material: Material, plan: Plan, out: Path, se
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=sorted(SETS), default=["sst2", "clinc150", "stsb", "tydiqa"])
+    parser.add_argument("--only", nargs="+", choices=sorted(SETS), help="sets; those of the recipe where not given")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/peers"))
     arguments = parser.parse_args()
     settings = config.build(BenchmarkSettings, config.read_toml(RECIPE))
     table: dict[str, dict[str, Any]] = {}
     print("| set | system | rate | dev | test |\n|---|---|---|---|---|")
-    for name in arguments.only:
+    for name in arguments.only or settings.only:
         one, plan = SETS[name], settings.plan(SETS[name])
         rows = arguments.out / "data" / name
         if rows.is_dir():

@@ -353,7 +353,7 @@ def test_recipes_that_cannot_be(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["benchmark.toml", "results.toml", "card.toml", "paper.toml"])
+@pytest.mark.parametrize("name", ["benchmark.toml", "results.toml", "card.toml", "paper.toml", "peers.toml"])
 def test_the_shipped_recipes(name: str) -> None:
     recipe = config.build(BenchmarkSettings, config.read_toml(RECIPES / name))
     for one in SETS.values():
