@@ -57,7 +57,9 @@ def sst2(model: Path, out: Path, data: Path) -> list[float]:
     if not file.exists():
         scores = []
         for seed in SEEDS:
-            few = FinetuneSettings(train_rows=500, seed=seed, epochs=10, evaluate_every=5, pooling="mean")
+            few = FinetuneSettings(
+                train_rows=500, seed=seed, epochs=10, evaluate_every=5, pooling="mean", learning_rate=1e-4
+            )
             files = {"train": data / "train.tsv", "dev": data / "dev.tsv"}
             tuned = out / f"sst2-{seed}"
             if not (tuned / WEIGHTS).is_file():
@@ -107,27 +109,27 @@ def milliseconds(models: dict[str, Path], data: Path) -> dict[str, float]:
 
 
 def draw(table: dict[str, dict[str, Any]], path: Path) -> None:
-    """STS-B and SST-2 over megabytes and over milliseconds."""
+    """STS-B and SST-2 over megabytes and over milliseconds; a colour a model."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    axes = figure.subplots(2, 2, sharey="row")
-    for line, (quality, name) in enumerate((("sts_b", "STS-B dev, no fine-tuning"), ("sst2", "SST-2 dev, 500 rows"))):
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    axes = figure.subplots(2, 2, sharey="row", sharex="col")
+    words = (
+        f"SST-2 dev, 500 rows (TF-IDF {table['TF-IDF']['sst2']:.1f})" if "TF-IDF" in table else "SST-2 dev, 500 rows"
+    )
+    models = {row: values for row, values in table.items() if "mb" in values}
+    for line, (quality, name) in enumerate((("sts_b", "STS-B dev, no fine-tuning"), ("sst2", words))):
         for column, (cost, unit) in enumerate((("mb", "MB, bf16"), ("ms", "ms a sentence"))):
             plot = axes[line][column]
-            for row, values in table.items():
-                if quality not in values or cost not in values:
-                    continue
-                special = values.get("source", False)
-                plot.scatter(values[cost], values[quality], color="#c05621" if special else "#2b6cb0", s=40)
-                plot.annotate(row, (values[cost], values[quality]), xytext=(5, 4), textcoords="offset points", size=8)
-            plot.set(xlabel=unit, ylabel=name if column == 0 else "")
-            plot.margins(x=0.2)
+            for number, (row, values) in enumerate(models.items()):
+                style = {"color": "black", "marker": "*"} if values["source"] else {"color": colormaps["tab10"](number)}
+                plot.scatter(values[cost], values[quality], s=90, label=row, **style)
+            plot.set(xlabel=unit if line else "", ylabel=name if column == 0 else "")
+            plot.grid(color="0.93")
+            plot.set_axisbelow(True)
             plot.spines[["top", "right"]].set_visible(False)
-    if "TF-IDF" in table:
-        for plot in axes[1]:
-            plot.axhline(table["TF-IDF"]["sst2"], color="0.6", linestyle=":", label="TF-IDF")
-            plot.legend(frameon=False)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=120)
 
 
