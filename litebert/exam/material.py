@@ -27,6 +27,9 @@ DEALT, DRAWN = 5, 6
 MOST_ELSEWHERE = 3000
 """Most rows of the test of another set, a fixed draw; those with labels that are unknown here are left out after it."""
 
+FEWEST_TO_JUDGE = 20
+"""Fewer rows may have one label by chance."""
+
 INPUTS = ("text", "text_pair", "context", "question", "choices")
 
 
@@ -125,8 +128,20 @@ def _divided(one: ExamSet, base: Path) -> tuple[dict[str, list[Row]], list[int] 
     if "dev" not in rows:
         kept, chosen = deal(rows["train"], one.group, DEV_SHARE, 1)
         rows["train"], rows["dev"] = [rows["train"][i] for i in kept], [rows["train"][i] for i in chosen]
+    _check_labels(one, base, rows)
     notes = [note for part in parts.values() for note in part.notes]
     return {name: rows[name] for name in ("train", "dev", "test")}, places, notes
+
+
+def _check_labels(one: ExamSet, base: Path, rows: Mapping[str, Sequence[Row]]) -> None:
+    """Refuse a part whose labels were taken out, the same one standing for all of them."""
+    kinds = {part: {row["label"] for row in found if "label" in row} for part, found in rows.items()}
+    for part in ("dev", "test"):
+        if len(kinds[part]) == 1 < len(kinds["train"]) and len(rows[part]) >= FEWEST_TO_JUDGE:
+            raise InputError(
+                f"{base}: all {len(rows[part]):,} {part} rows of {one.title} have the label {kinds[part].pop()!r}, as "
+                "where labels were taken out; bring files with labels"
+            )
 
 
 def read_material(folder: Path) -> tuple[Material, dict[str, Any]]:

@@ -230,6 +230,12 @@ def test_leaks() -> None:
         ("sst2", "glue/SST-2/dev.tsv", b"sentence\tlabel\nfine\t7\n", r"dev.tsv, line 2: the label '7' is none of 0"),
         ("sst2", "glue/SST-2/dev.tsv", b"sentence\tmood\nfine\t1\n", "no column 'label'"),
         ("sst2", "glue/SST-2/dev.tsv", b"sentence\tlabel\n\xff\xfe\t1\n", r"dev.tsv, line 2: not UTF-8"),
+        (
+            "sst2",
+            "glue/SST-2/dev.tsv",
+            b"sentence\tlabel\n" + 20 * b"fine\t1\n",
+            "all 20 dev rows of SST-2 have the label",
+        ),
         ("stsb", "glue/STS-B/sts-test-labelled.tsv", b"a\tb\tc\td\tmuch\tone\tother\n", "'much' is no number"),
         ("imdb", "imdb/test.jsonl.xz", b"\xfd7zXZ\x00 no more", "test.jsonl.xz is damaged"),
         ("tweet-emotion", "tweeteval/emotion/test_labels.txt", b"0\n1\n", "32 lines, .*test_labels.txt 2;"),
@@ -258,7 +264,7 @@ def test_damaged_files(name: str, file: str, content: bytes, words: str, public:
 REAL = {
     "sst2": (67349, 872, 1821), "cola": (7696, 855, 1043), "rte": (2241, 249, 277), "wnli": (571, 64, 71),
     "mrpc": (3668, 408, 1725), "stsb": (5749, 1500, 1379), "squad1": (7481, 939, 2150), "tydiqa": (2661, 296, 739),
-    "xnli": (1794, 198, 498), "copa": (400, 100, 500), "dream": (6116, 2040, 2041), "arc-challenge": (986, 110, 294),
+    "xnli": (1794, 198, 498), "copa": (360, 40, 100), "dream": (6116, 2040, 2041), "arc-challenge": (986, 110, 294),
     "wnut17": (3394, 1009, 1287), "tweet-sentiment": (11056, 1228, 2000), "tweet-emotion": (3257, 374, 1421),
     "sms-spam": (4013, 446, 1115), "clinc150": (15000, 3000, 4500), "clinc150-10": (1500, 3000, 4500),
 }  # fmt: skip
@@ -273,6 +279,10 @@ def test_real_files(name: str, litebert_data: Path, tmp_path: Path) -> None:
     material = made(name, litebert_data, tmp_path)
     assert tuple(material.rows.values()) == REAL[name]
     sides = {part: rows_of(material, part) for part in ("train", "dev", "test")}
+    if one.task in ("classify", "choice"):
+        for part in sides:
+            shares = Counter(str(row["label"]) for row in sides[part])
+            assert len(shares) > 1, "labels that were taken out are one and the same"
     if not one.test:
         assert leaked(sides["test"], [*sides["train"], *sides["dev"]]) == 0
     if one.task == "qa":
