@@ -258,7 +258,7 @@ def benchmark(
     Parameters
     ----------
     name
-        glue, squad, xnli, choice, ner, sentiment, intent, or all.
+        glue, similarity, squad, xnli, choice, ner, sentiment, intent, or all.
     model
         Folder or name of the model to start from.
     out

@@ -256,6 +256,21 @@ GLUE = (
     ),
 )
 
+SIMILARITY = (
+    replace(
+        next(one for one in GLUE if one.name == "stsb"),
+        name="stsb-embed",
+        title="STS-B, embeddings",
+        benchmark="similarity",
+        task="embed",
+        metrics=("spearman", "pearson"),
+        select=None,
+        server={},
+        note="learnt as embeddings whose cosines have the order of the scores; the two texts never see each other",
+        otherwise=({"dev": (), "test": ("dev.tsv",), "read_test": None, "note": NO_TEST},),
+    ),
+)
+
 _OFFICIAL_DEV = "the official dev is the test; the best epoch is chosen on a tenth of train, in whole articles"
 
 QUESTIONS = (
@@ -512,7 +527,7 @@ INTENT = tuple(
     )
 )
 
-SETS = {one.name: one for one in (*GLUE, *QUESTIONS, *INFERENCE, *CHOICE, *ENTITIES, *SENTIMENT, *INTENT)}
+SETS = {one.name: one for one in (*GLUE, *SIMILARITY, *QUESTIONS, *INFERENCE, *CHOICE, *ENTITIES, *SENTIMENT, *INTENT)}
 
 EXTRA = {"sentiment": ("sst2",)}
 """Sets that belong to more than one benchmark."""

@@ -249,8 +249,8 @@ class Embed(Task[TextInput, float | None, EmbedEncoded, EmbedGold]):
         raise InputError(f"{where}: embeddings are not scored; judge the model: evaluate --model DIR --data FILE")
 
     def score(self, rows: Labelled[TextInput, float | None], answers: Sequence[Any]) -> Metrics:
-        """There is no answer to score, see `answer_of`."""
-        return {}
+        """Correlations of similarities, one number a pair, with the scores; those of files are refused (`answer_of`)."""
+        return correlations(np.array(rows.targets, dtype=np.float64), np.array(answers, dtype=np.float64))
 
 
 def cosent(cosines: Tensor, scores: Tensor) -> Tensor:

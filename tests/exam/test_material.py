@@ -30,10 +30,10 @@ def made(name: str, public: Path, out: Path, **caps: int) -> Material:
 
 
 def test_every_benchmark_has_sets_and_every_set_a_benchmark() -> None:
-    assert set(benchmarks()) == {"glue", "squad", "xnli", "choice", "ner", "sentiment", "intent", ALL}
+    assert set(benchmarks()) == {"glue", "similarity", "squad", "xnli", "choice", "ner", "sentiment", "intent", ALL}
     assert benchmarks()["sentiment"][0] == "sst2"
     assert [one.name for one in sets_of(ALL)] == list(SETS)
-    with pytest.raises(ConfigError, match=r"'super' is unknown; use one of glue, squad, .*all"):
+    with pytest.raises(ConfigError, match=r"'super' is unknown; use one of glue, similarity, .*all"):
         sets_of("super")
 
 
