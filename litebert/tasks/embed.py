@@ -249,7 +249,7 @@ class Embed(Task[TextInput, float | None, EmbedEncoded, EmbedGold]):
         raise InputError(f"{where}: embeddings are not scored; judge the model: evaluate --model DIR --data FILE")
 
     def score(self, rows: Labelled[TextInput, float | None], answers: Sequence[Any]) -> Metrics:
-        """Correlations of similarities, one number a pair, with the scores; those of files are refused (`answer_of`)."""
+        """Correlations of similarities, one number a pair, with the scores; `answer_of` refuses those of files."""
         return correlations(np.array(rows.targets, dtype=np.float64), np.array(answers, dtype=np.float64))
 
 
