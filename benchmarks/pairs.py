@@ -3,7 +3,7 @@
     LITEBERT_DATA=... python benchmarks/pairs.py MODEL... [--out runs/pairs]
 
 Folders or names of models. Each is fine-tuned on all 5,749 pairs at the same rate, the mean over tokens standing for
-the pair, and judged on the dev rows; what is there already is not done again. Prints a table and ends with one JSON line.
+the pair, and judged on the dev rows; what is there already is not done again. Prints a table, and one JSON line.
 """
 
 import argparse
