@@ -149,7 +149,7 @@ def fit(
     whether metrics are those of one answer for all dev rows. The fit ends early when it diverges, when a collapse lasts
     too long, and after `patience` evaluations without a better one (0: never).
     """
-    made = build_optimizer(model, optimizer)
+    made = build_optimizer(model, optimizer, model.heads)
     result = Fit(rate=optimizer.learning_rate, primary_metric=primary_metric)
     since: list[float] = []
     if from_start:

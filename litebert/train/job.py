@@ -91,6 +91,8 @@ class FinetuneSettings:
     """Epochs between looks at the dev set; None: 1, or more where there are more than ten epochs."""
     optimizer: Literal["adamw", "lamb", "muon"] = "adamw"
     weight_decay: float = 0.01
+    head_rate: float = 1.0
+    """The rate of the task's head, as a factor of the learning rate."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
     warmup: float = 0.1
@@ -114,7 +116,7 @@ class FinetuneSettings:
             raise ConfigError("train_rows and unlabelled contradict each other: give fewer rows in the training file")
         if self.stride is not None and self.stride < 1:
             raise ConfigError(f"stride = {self.stride}: expected 1 token or more")
-        for name in ("weight_decay", "clip", "patience"):
+        for name in ("weight_decay", "head_rate", "clip", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name):g}: expected 0 or more")
         if not 0 <= self.warmup <= 1:
@@ -136,7 +138,12 @@ class FinetuneSettings:
     def optimizer_settings(self, rate: float) -> OptimizerSettings:
         """The optimizer at a learning rate; it forgets more slowly than in pre-training, as steps are few and noisy."""
         return OptimizerSettings(
-            name=self.optimizer, learning_rate=rate, weight_decay=self.weight_decay, beta2=0.999, clip=self.clip
+            name=self.optimizer,
+            learning_rate=rate,
+            weight_decay=self.weight_decay,
+            beta2=0.999,
+            clip=self.clip,
+            head_rate=self.head_rate,
         )
 
 

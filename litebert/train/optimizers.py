@@ -1,6 +1,6 @@
 """Optimizers: LAMB as the original ALBERT has it, AdamW, and torch's Muon for the matrices of the blocks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -28,6 +28,8 @@ class OptimizerSettings:
     """Momentum of Muon."""
     adamw_rate: float = 1.0
     """With Muon: the rate of the parameters that AdamW trains, as a factor of learning_rate."""
+    head_rate: float = 1.0
+    """The rate of a task's head, as a factor of what it would be otherwise: a head is new, and has further to go."""
     clip: float = 1.0
     """Largest norm of the gradient over all parameters; 0 switches clipping off."""
 
@@ -37,7 +39,7 @@ class OptimizerSettings:
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"optimizer.{name} = {getattr(self, name):g}: expected a number from 0, below 1")
-        for name in ("weight_decay", "clip", "epsilon", "adamw_rate"):
+        for name in ("weight_decay", "clip", "epsilon", "adamw_rate", "head_rate"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"optimizer.{name} = {getattr(self, name):g}: expected 0 or more")
 
@@ -141,28 +143,40 @@ class Combined:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
 
 
-def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
-    """Sort the trainable parameters of `model` into groups and make their optimizer."""
+def build_optimizer(model: nn.Module, settings: OptimizerSettings, head: nn.Module | None = None) -> Combined:
+    """Sort the trainable parameters of `model` into groups and make their optimizer.
+
+    head: the part of the model that `head_rate` is for.
+    """
+    quick = {id(p) for p in head.parameters()} if head is not None and settings.head_rate != 1 else set()
     matrices, tables, vectors = split_parameters(model)
     rate, decay = settings.learning_rate, settings.weight_decay
     betas = (settings.beta1, settings.beta2)
     made: list[torch.optim.Optimizer] = []
     if settings.name == "lamb":
-        lamb_groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0, "trust": False}]
-        made.append(Lamb(lamb_groups, rate, betas, settings.epsilon, decay))
+        groups: list[dict[str, Any]] = [{"params": matrices + tables}]
+        groups.append({"params": vectors, "weight_decay": 0.0, "trust": False})
+        made.append(Lamb(_divided(groups, quick), rate, betas, settings.epsilon, decay))
     else:
         rest = rate
         if settings.name == "muon":
             rest = rate * settings.adamw_rate
             # match_rms_adamw: an update has the size of AdamW's, so that one rate serves both (Liu et al. 2025).
-            made.append(torch.optim.Muon(matrices, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"))
+            orthogonal = _divided([{"params": matrices}], quick)
+            made.append(torch.optim.Muon(orthogonal, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"))
             matrices = []
-        groups: list[dict[str, Any]] = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
-        made.append(torch.optim.AdamW(groups, rest, betas, settings.epsilon, decay, fused=True))
+        groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
+        made.append(torch.optim.AdamW(_divided(groups, quick), rest, betas, settings.epsilon, decay, fused=True))
     combined = Combined(made)
     for group in combined.param_groups:
-        group["peak_lr"] = group["lr"]
+        group["peak_lr"] = group["lr"] * (settings.head_rate if quick & {id(p) for p in group["params"]} else 1.0)
     return combined
+
+
+def _divided(groups: list[dict[str, Any]], quick: Set[int]) -> list[dict[str, Any]]:
+    """Each group, and behind all of them those of their parameters that learn at another rate."""
+    parts = [[p for p in group["params"] if (id(p) in quick) == late] for late in (False, True) for group in groups]
+    return [group | {"params": part} for group, part in zip(2 * groups, parts, strict=True) if part]
 
 
 def split_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
