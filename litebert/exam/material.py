@@ -253,7 +253,7 @@ def _elsewhere(one: ExamSet, data: Path) -> dict[str, list[Row]]:
             rows = _divided(other, data / other.folder)[0]["test"]
             drawn = (rows[i] for i in draw(len(rows), other.test_rows or MOST_ELSEWHERE))
             found[name] = [row | {"label": labels[row["label"]]} for row in drawn if row["label"] in labels]
-    return found
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def _paths(base: Path, files: Sequence[str]) -> list[Path]:

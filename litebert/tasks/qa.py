@@ -317,9 +317,14 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         self, encoded: QaEncoded, outputs: Floats, labels: Sequence[str], decision: Mapping[str, Any]
     ) -> list[QuestionAnswer]:
         """The best span, or none where that is likelier than the threshold."""
+        return self._answers(encoded, _candidates(encoded, outputs), decision)
+
+    def _answers(
+        self, encoded: QaEncoded, candidates: Iterable["Candidates"], decision: Mapping[str, Any]
+    ) -> list[QuestionAnswer]:
         threshold = float(decision.get("no_answer_threshold", ALWAYS))
         result = []
-        for context, found in zip(encoded.contexts, _candidates(encoded, outputs), strict=True):
+        for context, found in zip(encoded.contexts, candidates, strict=True):
             shares = _shares(np.append(found.scores, found.none))
             none = float(shares[-1])
             if threshold >= ALWAYS:
@@ -365,10 +370,11 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         """See `squad_metrics`, the best thresholds being found on these very rows; loss is that of the windows, in
         nats; `answered` the number of different answers; `no_answer_threshold` lies between the best one for F1 and the
         next higher probability, away from both."""
-        always = self.answers(encoded, outputs, labels, {})
+        candidates = list(_candidates(encoded, outputs))
+        always = self._answers(encoded, candidates, {})
         no_answer = {key: answer.no_answer_score for key, answer in zip(gold.keys, always, strict=True)}
         metrics = _squad(gold.keys, gold.targets, [answer.answer for answer in always], no_answer)
-        decided = self.answers(encoded, outputs, labels, decision) if decision else always
+        decided = self._answers(encoded, candidates, decision) if decision else always
         texts = [answer.answer for answer in decided]
         return (
             metrics

@@ -92,7 +92,7 @@ class FinetuneSettings:
     optimizer: Literal["adamw", "lamb", "muon"] = "adamw"
     weight_decay: float = 0.01
     head_rate: float = 1.0
-    """The rate of the task's head, as a factor of the learning rate."""
+    """The rate of the task's head, which is new and has further to go, as a factor of the learning rate."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
     warmup: float = 0.1
@@ -116,12 +116,12 @@ class FinetuneSettings:
             raise ConfigError("train_rows and unlabelled contradict each other: give fewer rows in the training file")
         if self.stride is not None and self.stride < 1:
             raise ConfigError(f"stride = {self.stride}: expected 1 token or more")
-        for name in ("weight_decay", "head_rate", "clip", "patience"):
+        for name in ("weight_decay", "clip", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name):g}: expected 0 or more")
         if not 0 <= self.warmup <= 1:
             raise ConfigError(f"warmup = {self.warmup:g}: expected a share between 0 and 1")
-        for name in ("epochs", "learning_rate", "evaluate_every", "temperature"):
+        for name in ("epochs", "learning_rate", "head_rate", "evaluate_every", "temperature"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} = {value:g}: expected a number above 0")
@@ -138,12 +138,7 @@ class FinetuneSettings:
     def optimizer_settings(self, rate: float) -> OptimizerSettings:
         """The optimizer at a learning rate; it forgets more slowly than in pre-training, as steps are few and noisy."""
         return OptimizerSettings(
-            name=self.optimizer,
-            learning_rate=rate,
-            weight_decay=self.weight_decay,
-            beta2=0.999,
-            clip=self.clip,
-            head_rate=self.head_rate,
+            name=self.optimizer, learning_rate=rate, weight_decay=self.weight_decay, beta2=0.999, clip=self.clip
         )
 
 
@@ -254,6 +249,7 @@ class Job:
             collapsed=task.collapsed if task.varied(self.dev.gold) else lambda _: False,
             patience=settings.patience,
             watch=watch,
+            head_rate=settings.head_rate,
             from_start=not any(True for _ in model.heads[task.head].parameters()),
         )
 

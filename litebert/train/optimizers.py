@@ -28,8 +28,6 @@ class OptimizerSettings:
     """Momentum of Muon."""
     adamw_rate: float = 1.0
     """With Muon: the rate of the parameters that AdamW trains, as a factor of learning_rate."""
-    head_rate: float = 1.0
-    """The rate of a task's head, as a factor of what it would be otherwise: a head is new, and has further to go."""
     clip: float = 1.0
     """Largest norm of the gradient over all parameters; 0 switches clipping off."""
 
@@ -39,7 +37,7 @@ class OptimizerSettings:
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"optimizer.{name} = {getattr(self, name):g}: expected a number from 0, below 1")
-        for name in ("weight_decay", "clip", "epsilon", "adamw_rate", "head_rate"):
+        for name in ("weight_decay", "clip", "epsilon", "adamw_rate"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"optimizer.{name} = {getattr(self, name):g}: expected 0 or more")
 
@@ -143,12 +141,14 @@ class Combined:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
 
 
-def build_optimizer(model: nn.Module, settings: OptimizerSettings, head: nn.Module | None = None) -> Combined:
+def build_optimizer(
+    model: nn.Module, settings: OptimizerSettings, *, head: nn.Module | None = None, head_rate: float = 1.0
+) -> Combined:
     """Sort the trainable parameters of `model` into groups and make their optimizer.
 
-    head: the part of the model that `head_rate` is for.
+    head: a part of the model whose rate is `head_rate` times that of the others.
     """
-    quick = {id(p) for p in head.parameters()} if head is not None and settings.head_rate != 1 else set()
+    quick = {id(p) for p in head.parameters()} if head is not None and head_rate != 1 else set()
     matrices, tables, vectors = split_parameters(model)
     rate, decay = settings.learning_rate, settings.weight_decay
     betas = (settings.beta1, settings.beta2)
@@ -169,7 +169,7 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings, head: nn.Modu
         made.append(torch.optim.AdamW(_divided(groups, quick), rest, betas, settings.epsilon, decay, fused=True))
     combined = Combined(made)
     for group in combined.param_groups:
-        group["peak_lr"] = group["lr"] * (settings.head_rate if quick & {id(p) for p in group["params"]} else 1.0)
+        group["peak_lr"] = group["lr"] * (head_rate if id(group["params"][0]) in quick else 1.0)
     return combined
 
 

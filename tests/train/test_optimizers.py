@@ -49,7 +49,7 @@ def test_a_head_may_have_its_own_rate(name: str) -> None:
     model = build_model(preset("tiny"), ("classify",))
     head = model.heads["classify"]
     plain = build_optimizer(model, OptimizerSettings(name=name))  # type: ignore[arg-type]
-    made = build_optimizer(model, OptimizerSettings(name=name, head_rate=10), head)  # type: ignore[arg-type]
+    made = build_optimizer(model, OptimizerSettings(name=name), head=head, head_rate=10)  # type: ignore[arg-type]
     rates = {id(p): group["peak_lr"] for group in made.param_groups for p in group["params"]}
     usual = {id(p): group["peak_lr"] for group in plain.param_groups for p in group["params"]}
     assert rates.keys() == usual.keys()
