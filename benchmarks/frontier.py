@@ -115,9 +115,7 @@ def draw(table: dict[str, dict[str, Any]], path: Path) -> None:
 
     figure = Figure(figsize=(12, 8), layout="constrained")
     axes = figure.subplots(2, 2, sharey="row", sharex="col")
-    words = (
-        f"SST-2 dev, 500 rows (TF-IDF {table['TF-IDF']['sst2']:.1f})" if "TF-IDF" in table else "SST-2 dev, 500 rows"
-    )
+    words = f"SST-2 dev, 500 rows (TF-IDF: {table['TF-IDF']['sst2']:.1f})"
     models = {row: values for row, values in table.items() if "mb" in values}
     for line, (quality, name) in enumerate((("sts_b", "STS-B dev, no fine-tuning"), ("sst2", words))):
         for column, (cost, unit) in enumerate((("mb", "MB, bf16"), ("ms", "ms a sentence"))):

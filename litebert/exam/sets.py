@@ -267,7 +267,6 @@ SIMILARITY = (
         select=None,
         server={},
         note="learnt as embeddings whose cosines have the order of the scores; the two texts never see each other",
-        otherwise=({"dev": (), "test": ("dev.tsv",), "read_test": None, "note": NO_TEST},),
     ),
 )
 
