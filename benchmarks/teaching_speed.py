@@ -78,7 +78,7 @@ def main() -> None:
     for name, data in kinds(base.data, arguments.batch_size).items():
         settings = replace(base, data=data)
         model = load_model(arguments.student, ())
-        student = Student(model, teacher.config.hidden_size, teacher.config.num_hidden_layers)
+        student = Student(model, teacher.config)
         objective = TeachingObjective(
             student,
             teacher,

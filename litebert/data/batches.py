@@ -76,19 +76,19 @@ class DataSettings:
     def sequence_slots(self) -> int:
         """Sequences a step, at most: a quarter more than of full length, as some are short; a tenth more than of mean
         length, where lengths are spread."""
-        if self.pairs.spread:
+        if self.pairs.drawn:
             return math.ceil(1.1 * self.token_budget / self.pairs.mean_length)
         return self.batch_size + -(-self.batch_size // 4)
 
     @property
     def longer(self) -> dict[int, int]:
         """How many sequences of a step may be longer than which length, by falling length: three standard deviations
-        more than there are on average. Empty: all of them, where lengths are not spread."""
-        if not self.pairs.spread:
+        more than there are on average. Empty: all of them, where lengths are not drawn."""
+        if not self.pairs.drawn:
             return {}
         halves = [self.pairs.length // 2**power for power in (1, 2) if self.pairs.length // 2**power >= 16]
         means = {length: self.sequence_slots * self.pairs.share_longer(length) for length in halves}
-        return {length: math.ceil(mean + 3 * mean**0.5) for length, mean in means.items()}
+        return {length: min(math.ceil(mean + 3 * mean**0.5), self.sequence_slots) for length, mean in means.items()}
 
     def bands(self, parts: int) -> tuple[tuple[int, int], ...]:
         """How many sequences of a part of a step are no longer than which length: they lie by falling length.
@@ -99,7 +99,8 @@ class DataSettings:
             return ()
         lengths = (self.pairs.length, *self.longer)
         ends = (*(-(-count // parts) for count in self.longer.values()), _room(self, parts)[1])
-        return tuple((end - begin, length) for begin, end, length in zip((0, *ends), ends, lengths, strict=False))
+        bands = zip((0, *ends), ends, lengths, strict=False)
+        return tuple((end - begin, length) for begin, end, length in bands if end > begin)
 
 
 class PretrainBatch(NamedTuple):

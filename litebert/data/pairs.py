@@ -5,14 +5,14 @@
    lengths are spread, all are drawn and what was gathered is cut.
 3. A random sentence end divides what was gathered into segments A and B.
 4. The sentence objective decides what stands second: for `sentence_order` the two are swapped half of the time, for
-   `next_sentence` B is taken from another document half of the time, for `none` there is one segment.
+   `next_sentence` B is taken from another document half of the time, for `none` there is one segment; for `comparison`
+   B is text at any distance from A, and nobody is asked about their order.
 
 A sentence-order pair never spans documents and never holds a random one: where a document's rest is a single
 sentence, the sequence has one segment and no order label (google-research/albert#234 is the defect avoided here).
 """
 
-import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -23,11 +23,15 @@ from litebert.data.shards import Shard
 from litebert.errors import ConfigError
 
 LEAST = 6
-"""Tokens of text in the shortest sequence of those that are cut to spread lengths."""
+"""Tokens of text in the shortest segment of those that are cut to spread lengths."""
+
+OVERLAPPING, FOLLOWING, ELSEWHERE = 0.3, 0.25, 0.25
+"""Shares of the pairs to compare whose second segment overlaps the first, follows it, or is from elsewhere in the
+block; the others' are from another block. So all degrees of similarity occur, that of strangers not too often."""
 NO_LABEL = -100
 """Label of a sequence without a sentence objective; the loss leaves it out."""
 
-Objective = Literal["sentence_order", "next_sentence", "none"]
+Objective = Literal["sentence_order", "next_sentence", "none", "comparison"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,33 +41,73 @@ class PairSettings:
     length: int = 128
     """Longest sequence in tokens, special tokens included."""
     objective: Objective = "sentence_order"
-    """What the second segment is: the neighbour, swapped or not (ALBERT), a random one (BERT), or nothing."""
+    """What the second segment is: the neighbour, swapped or not (ALBERT), a random one (BERT), nothing, or text more or
+    less like the first, for a student that is to say how similar they are."""
     short: float = 0.1
     """Share of sequences whose target length is drawn uniformly from 2 to `length`."""
     spread: bool = False
     """Cut each sequence at a length drawn anew, such that lengths from 8 to 16, 16 to 32, 32 to 64 tokens and so on get
-    about the same number of tokens: for models that are to read requests as well as paragraphs."""
+    about the same number of tokens: for models that are to read requests as well as paragraphs. Segments that are
+    to be compared are always cut so, to at most half of a sequence."""
+    single: float = 0.4
+    """Share of sequences of one segment, where the objective is `comparison`."""
 
     def __post_init__(self) -> None:
         if self.length < 8:
             raise ConfigError(f"length = {self.length}: a sequence needs at least 8 tokens; use 64 or more")
-        if not 0 <= self.short <= 1:
-            raise ConfigError(f"pairs.short = {self.short}: expected a share between 0 and 1")
-        if self.spread and self.objective != "none":
+        for name in ("short", "single"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"pairs.{name} = {getattr(self, name)}: expected a share between 0 and 1")
+        if self.spread and self.objective in ("sentence_order", "next_sentence"):
             raise ConfigError(
                 f"pairs.spread cuts single segments, not the pairs of objective {self.objective!r}; set one of them to "
                 "objective=none or spread=false"
             )
+        if self.objective == "comparison" and self.length < 2 * LEAST + 3:
+            raise ConfigError(f"length = {self.length}: two segments to compare need {2 * LEAST + 3} tokens or more")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the length of every sequence is drawn."""
+        return self.spread or self.objective == "comparison"
+
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """Of sequences whose lengths are drawn: how likely each number of tokens is, (length + 1,), where no text ends
+        before its cut."""
+        alone = np.concatenate((np.zeros(2), _cut_lengths(self.length - 2)))
+        if self.objective != "comparison":
+            return alone
+        segment = _cut_lengths(self.half)
+        pair = np.concatenate((np.zeros(3), np.convolve(segment, segment)))
+        beside = np.concatenate((pair, np.zeros(len(alone) - len(pair))))
+        return self.single * alone + (1 - self.single) * beside
+
+    @property
+    def half(self) -> int:
+        """Most tokens of text in a segment that is compared with another."""
+        return (self.length - 3) // 2
 
     @property
     def mean_length(self) -> float:
-        """Of spread sequences, in tokens, where no text ends before its cut: numbers n in proportion to 1 / n^2."""
-        ratio = (self.length - 2) / LEAST
-        return LEAST * math.log(ratio) / (1 - 1 / ratio) + 2
+        """The mean of `lengths`."""
+        return float(np.arange(self.length + 1) @ self.lengths)
 
     def share_longer(self, length: int) -> float:
-        """Of spread sequences, the share of those that are longer than `length` tokens."""
-        return max(0.0, 1 - (1 - LEAST / (length - 1)) / (1 - LEAST / (self.length - 1)))
+        """The share of `lengths` above a number of tokens."""
+        return float(self.lengths[length + 1 :].sum())
+
+
+def _cut(chance: float, room: int) -> int:
+    """A number of tokens from LEAST to `room`, some n in proportion to 1 / n^2; chance: uniform from 0 to 1."""
+    return int(LEAST / (1 - chance * (1 - LEAST / (room + 1))))
+
+
+def _cut_lengths(room: int) -> NDArray[np.float64]:
+    """How likely `_cut` gives each number: (room + 1,)."""
+    numbers = np.arange(room + 2, dtype=np.float64)
+    at_least = (1 - LEAST / np.maximum(numbers, LEAST)) / (1 - LEAST / (room + 1))  # chance from which n is reached
+    return np.diff(at_least)
 
 
 class Blocks(NamedTuple):
@@ -167,7 +211,8 @@ def make_samples(text: Text, settings: PairSettings, cls_id: int, sep_id: int, r
 
 def draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) -> NDArray[np.int64]:
     """Choose all sequences of a buffer, in random order: (S, 5) a_start, a_stop, b_start, b_stop, label."""
-    spans = _draw_spans(text, settings, rng)
+    draw = _draw_comparisons if settings.objective == "comparison" else _draw_spans
+    spans = draw(text, settings, rng)
     order = rng.permutation(len(spans))
     return np.asarray(spans, dtype=np.int64).reshape(-1, 5)[order]
 
@@ -187,7 +232,7 @@ def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) ->
             short, size, cut, swap, end_a, end_b = chance[i]
             target = 2 + int(size * (room - 1)) if short < settings.short else room
             if settings.spread:
-                target = int(LEAST / (1 - size * (1 - LEAST / (room + 1))))
+                target = _cut(size, room)
             j = min(max(bisect_left(ends, starts[i] + target, i) + 1, i + least), stop)
             a, b, label, following = (starts[i], ends[j - 1]), (0, 0), NO_LABEL, j
             if settings.objective != "none" and j - i > 1:
@@ -200,6 +245,41 @@ def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) ->
                     if stranger:
                         b, label, following = stranger, 1, middle
             spans.append((*_truncate(a, b, target if settings.spread else room, end_a, end_b), label))
+            i = following
+    return spans
+
+
+def _draw_comparisons(text: Text, settings: PairSettings, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """As `_draw_spans`, of segments that are alone, or beside text that is more or less like them."""
+    ends, starts = text.ends, [0, *text.ends[:-1]]
+    chance = rng.random((len(ends), 7)).tolist()
+    spans: list[tuple[int, ...]] = []
+    for block, begin in enumerate(text.first):
+        stop = text.first[block + 1] if block + 1 < len(text.first) else len(ends)
+        i = begin
+        while i < stop:
+            alone, size, end_a, kind, place, other, swap = chance[i]
+            target = _cut(size, settings.length - 2 if alone < settings.single else settings.half)
+            following = min(bisect_left(ends, starts[i] + target, i) + 1, stop)
+            a, b = _truncate((starts[i], ends[following - 1]), (0, 0), target, end_a, 0.0)[:2], (0, 0)
+            if alone >= settings.single:
+                limit, near = ends[stop - 1], begin + int(place * (stop - begin))
+                if kind < OVERLAPPING:
+                    shift = int((1.5 * place - 0.5) * (a[1] - a[0]))
+                    first = min(max(a[0] + shift, starts[begin]), limit - 1)
+                elif kind < OVERLAPPING + FOLLOWING and following < stop:
+                    first = starts[following]
+                elif kind < OVERLAPPING + FOLLOWING + ELSEWHERE:
+                    first = starts[near]
+                else:
+                    far = int(place * len(ends))
+                    first = starts[far]
+                    owner = bisect_right(text.first, far)
+                    limit = ends[(text.first[owner] if owner < len(text.first) else len(ends)) - 1]
+                b = (first, min(first + _cut(other, settings.half), limit))
+                if swap < 0.5:
+                    a, b = b, a
+            spans.append((*a, *b, NO_LABEL))
             i = following
     return spans
 

@@ -30,7 +30,7 @@ from litebert.train.corpora import (
 )
 from litebert.train.loop import Metrics, autocast, choose_device, stop_signals
 from litebert.train.parallel import World, restarted, world
-from litebert.train.teaching import Student, TeachingObjective, TeachingSettings
+from litebert.train.teaching import Student, TeachingObjective, TeachingSettings, check_lesson
 from litebert.train.text_run import TextRun, TextRunReport
 
 
@@ -50,6 +50,10 @@ class DistillSettings(TextRunSettings):
     """Measure STS-B and CLINC150 at every evaluation, where the folders of public data hold them."""
     teaching: TeachingSettings = field(default_factory=TeachingSettings)
     data: DataSettings = field(default_factory=_single_segments)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_lesson(self.teaching, self.data, one_tokenizer=True)
 
 
 def distill(settings: DistillSettings, out: Path, *, resume: bool = False) -> TextRunReport:
@@ -83,7 +87,7 @@ def _distill(
     teacher = load_model(teaching, ()).to(here.device)
     for config in (model.config, teacher.config):
         require_length(config, settings)
-    student = Student(model, teacher.config.hidden_size, teacher.config.num_hidden_layers).to(here.device)
+    student = Student(model, teacher.config, compares=settings.teaching.comparison > 0).to(here.device)
 
     def precision() -> Any:
         return autocast(settings.loop.precision, here.device)
@@ -146,6 +150,7 @@ def _read_text(settings: DistillSettings, out: Path, student: Path, teacher: Pat
         source = training_source(settings, tokenizer, settings.seed)
         return _Reading(corpora, tokenizer, None, source, held_out_sources(settings, tokenizer))
     tokenizer, reader = load_tokenizer(student), load_tokenizer(teacher)
+    check_lesson(settings.teaching, settings.data, one_tokenizer=False)
     require_single_segments(settings.data)
     kept = _keep(settings, out, here)
     corpora = open_folders(replace(settings, folders={str(folder): weight for folder, weight in kept.items()}), here)

@@ -30,6 +30,7 @@ from litebert.text.tokenizer import Tokenizer
 from litebert.train.fit import Fit, Joint, State, Steps, Watch, fit, load_state, subset
 from litebert.train.loop import Precision, autocast, choose_device
 from litebert.train.optimizers import OptimizerSettings
+from litebert.train.probing import linear_head, probe
 from litebert.train.schedules import ScheduleSettings
 from litebert.train.teacher import Teacher, taught
 
@@ -91,8 +92,8 @@ class FinetuneSettings:
     """Epochs between looks at the dev set; None: 1, or more where there are more than ten epochs."""
     optimizer: Literal["adamw", "lamb", "muon"] = "adamw"
     weight_decay: float = 0.01
-    head_rate: float = 1.0
-    """The rate of the task's head, which is new and has further to go, as a factor of the learning rate."""
+    probe: bool = True
+    """Fit the head alone first, on the encoder as it is, see `litebert.train.probing`."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
     warmup: float = 0.1
@@ -121,7 +122,7 @@ class FinetuneSettings:
                 raise ConfigError(f"{name} = {getattr(self, name):g}: expected 0 or more")
         if not 0 <= self.warmup <= 1:
             raise ConfigError(f"warmup = {self.warmup:g}: expected a share between 0 and 1")
-        for name in ("epochs", "learning_rate", "head_rate", "evaluate_every", "temperature"):
+        for name in ("epochs", "learning_rate", "evaluate_every", "temperature"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} = {value:g}: expected a number above 0")
@@ -234,6 +235,9 @@ class Job:
             return self.lesson.loss(outputs(model, batch), batch)
 
         model = self.fresh_model(seed, dropout=self.lesson.dropout).to(self.device)
+        head = linear_head(model.heads[task.head])
+        if head is not None and settings.probe:
+            probe(model, head, items, outputs, self.lesson.loss, max_tokens=settings.max_tokens, seed=seed)
         return fit(
             model,
             items,
@@ -249,8 +253,7 @@ class Job:
             collapsed=task.collapsed if task.varied(self.dev.gold) else lambda _: False,
             patience=settings.patience,
             watch=watch,
-            head_rate=settings.head_rate,
-            from_start=not any(True for _ in model.heads[task.head].parameters()),
+            from_start=head is None or settings.probe,
         )
 
     def _judge(self, model: AlbertWithHeads) -> Metrics:

@@ -54,6 +54,14 @@ class PretrainSettings(TextRunSettings):
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of the model that differ from the preset."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data.pairs.objective == "comparison":
+            raise ConfigError(
+                "data.pairs.objective = 'comparison': only a teacher can say how similar two texts are; use `litebert "
+                "distill`, or set it to sentence_order"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainReport(TextRunReport):

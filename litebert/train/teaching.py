@@ -1,11 +1,15 @@
 """The objective of distillation: a student answers like its teacher, on raw text.
 
-Five losses, each with a weight: the hidden states of matched layers (Romero et al. 2015; TinyBERT, Jiao et al. 2020),
+Six losses, each with a weight: the hidden states of matched layers (Romero et al. 2015; TinyBERT, Jiao et al. 2020),
 relative to their size; relations of attention, who of a sequence's tokens asks, offers and holds the like of whom
 (MiniLMv2, Wang et al. 2021); the direction of the sentence vector, which is the mean over tokens; who is similar to
-whom among the sentences of a batch, as a distribution (Tung and Mori 2019); and masked words, which need no teacher.
-The sums of a step are divided by the numbers of its tokens and sequences, over all micro-batches and processes; the
-similarities are those within a micro-batch.
+whom among the sentences of a batch, as a distribution (Tung and Mori 2019); how similar two texts are, which the
+student reads beside each other in one sequence and the teacher one by one (Trans-Encoder, Liu et al. 2022); and masked
+words, which need no teacher. The sums of a step are divided by the numbers of its tokens and sequences, over all
+micro-batches and processes; the similarities are those within a micro-batch.
+
+Copied states show a student what its teacher makes of a text, not how it would read two: layers that are averaged into
+one block lose that, and comparisons bring it back. Of two texts to compare only their similarity is learnt.
 
 Teacher and student read the same ids, or, where their tokenizers differ, the same text (`data.aligned`): then the mean
 of the teacher's tokens at a token's characters stands for the teacher's hidden state there.
@@ -19,15 +23,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from litebert.data.aligned import read_beside
+from litebert.data.apart import bands_apart, paired, read_apart
 from litebert.data.batches import DataSettings, PretrainBatch, held_out_parts, micro_batches
 from litebert.data.pairs import NO_LABEL
 from litebert.errors import ConfigError
 from litebert.model.attention import packed_layout, relations
+from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Trace
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Bands, Packed
@@ -35,7 +42,9 @@ from litebert.text.interface import Tokenizer
 from litebert.train.loop import Metrics
 from litebert.train.parallel import World
 
-PARTS = ("hidden", "relations", "sentence", "similarity", "masked_lm")
+PARTS = ("hidden", "relations", "sentence", "similarity", "comparison", "masked_lm")
+OPTIONAL = ("relations", "comparison", "masked_lm")
+"""Those that cost much, or have no meaning everywhere, and are computed where they count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +64,9 @@ class TeachingSettings:
     """Kullback-Leibler divergence of each sentence's similarities to the others."""
     temperature: float = 0.05
     """Of those similarities: lower ones look at the nearest sentences alone."""
+    comparison: float = 0.0
+    """Squared error of the similarity of two texts, which the student reads beside each other, to the cosine of the
+    teacher's vectors of each; needs data.pairs.objective = comparison."""
     masked_lm: float = 0.0
     """Masked words; above 0 the student reads masked text while the teacher reads it whole."""
 
@@ -70,20 +82,47 @@ class TeachingSettings:
             raise ConfigError(f"teaching.temperature = {self.temperature:g}: expected a number above 0, such as 0.05")
 
 
-class Student(nn.Module):
-    """A model that is taught, and the projections to its teacher's width, thrown away in the end."""
+def check_lesson(teaching: TeachingSettings, data: DataSettings, *, one_tokenizer: bool) -> None:
+    """Raise ConfigError where a loss is impossible with the data, or with two tokenizers."""
+    compares, related = f"teaching.comparison = {teaching.comparison:g}", f"teaching.relations = {teaching.relations:g}"
+    if teaching.relations and not one_tokenizer:
+        raise ConfigError(
+            f"{related}: attention is copied only where student and teacher have one tokenizer; set it to 0"
+        )
+    if not teaching.comparison:
+        return
+    if not one_tokenizer:
+        raise ConfigError(
+            f"{compares}: texts are compared only where student and teacher have one tokenizer; set it to 0"
+        )
+    if data.pairs.objective != "comparison":
+        raise ConfigError(
+            f"{compares} needs pairs, but data.pairs.objective is {data.pairs.objective!r}; set it to comparison"
+        )
+    if teaching.relations:
+        raise ConfigError(
+            f"{compares}, {related}: the teacher reads two texts one by one, each without the other; set one "
+            "of them to 0"
+        )
 
-    def __init__(self, model: AlbertWithHeads, width: int, layers: int) -> None:
-        """width, layers: the teacher's; each of the student's layers follows the one at its share of the depth."""
+
+class Student(nn.Module):
+    """A model that is taught, and what it answers its teacher by, thrown away in the end: projections to the teacher's
+    width, and how similar it says that two texts are."""
+
+    def __init__(self, model: AlbertWithHeads, teacher: AlbertConfig, *, compares: bool = False) -> None:
+        """Each of the student's layers follows the teacher's at its share of the depth."""
         super().__init__()
         self.model = model
-        own = model.config.num_hidden_layers
-        self.matches = [(layer, round(layer * layers / own)) for layer in range(own + 1)]
+        own, theirs = model.config.num_hidden_layers, teacher.num_hidden_layers
+        self.matches = [(layer, round(layer * theirs / own)) for layer in range(own + 1)]
         """(student's, teacher's) hidden states that are compared; 0 is the embedding."""
-        same = model.config.hidden_size == width
-        self.projections = nn.ModuleList(
-            () if same else (nn.Linear(model.config.hidden_size, width) for _ in self.matches)
-        )
+        width, wanted = model.config.hidden_size, teacher.hidden_size
+        self.projections = nn.ModuleList(() if width == wanted else (nn.Linear(width, wanted) for _ in self.matches))
+        self.comparison = nn.Linear(width, 1) if compares else None
+        if self.comparison is not None:
+            nn.init.zeros_(self.comparison.weight)
+            nn.init.zeros_(self.comparison.bias)
 
     def train(self, mode: bool = True) -> "Student":
         """Stay as it will answer later, without dropout, as its teacher is; gradients need no other mode."""
@@ -99,14 +138,20 @@ class Lesson(NamedTuple):
 
     mine: Packed
     theirs: Packed
-    matches: Tensor | None
-    """(T, K) tokens of the teacher at each of the student's; None: token by token the same"""
-    shares: Tensor | None
-    """(T, K) what each of them counts"""
     masked: Tensor
     """(M,)"""
     labels: Tensor
     """(M,)"""
+    matches: Tensor | None = None
+    """(T, K) tokens of the teacher at each of the student's; None: token by token the same"""
+    shares: Tensor | None = None
+    """(T, K) what each of them counts"""
+    first: Tensor | None = None
+    """(S,) which of the teacher's sequences is a sequence, or its first segment; None: sequence by sequence the same"""
+    second: Tensor | None = None
+    """(S,) which is its second segment"""
+    paired: Tensor | None = None
+    """(S,) bool: whether it has one"""
 
 
 class TeachingObjective:
@@ -124,12 +169,9 @@ class TeachingObjective:
         world: World,
         reader: Tokenizer | None = None,
     ) -> None:
-        """reader: the teacher's tokenizer, where it is not the student's. Raises ConfigError for relations then."""
-        if reader is not None and teaching.relations:
-            raise ConfigError(
-                f"teaching.relations = {teaching.relations:g}: attention has relations to copy only where student and "
-                "teacher have the same tokens; set it to 0"
-            )
+        """reader: the teacher's tokenizer, where it is not the student's. Raises ConfigError where a loss is impossible
+        with it, or with the data."""
+        check_lesson(teaching, data, one_tokenizer=reader is None)
         self.reader = reader
         self.student, self.data, self.teaching = student, data, teaching
         self.precision, self.world = precision, world
@@ -172,12 +214,18 @@ class TeachingObjective:
 
     def _numbers(self, batches: list[PretrainBatch]) -> dict[str, int]:
         """How many tokens, sequences and masked tokens there are."""
+        tokens = sum(batch.num_tokens for batch in batches)
         sequences = sum(len(batch.order_labels) for batch in batches)
+        pairs = 0
+        if self.teaching.comparison:
+            pairs = sum(int(paired(batch).sum()) for batch in batches)
+            tokens -= sum(int(np.diff(batch.cu_seqlens)[paired(batch)].sum()) for batch in batches)
         return {
-            "hidden": sum(batch.num_tokens for batch in batches),
-            "relations": sum(batch.num_tokens for batch in batches),
-            "sentence": sequences,
-            "similarity": sequences,
+            "hidden": tokens,
+            "relations": tokens,
+            "sentence": sequences - pairs,
+            "similarity": sequences - pairs,
+            "comparison": pairs,
             "masked_lm": sum(len(batch.masked_labels) for batch in batches),
         }
 
@@ -187,7 +235,7 @@ class TeachingObjective:
     def _metrics(self, totals: Tensor, numbers: dict[str, int]) -> Metrics:
         values = totals.tolist()
         means = {name: values[i] / max(numbers[name], 1) for i, name in enumerate(PARTS)}
-        for name in ("relations", "masked_lm"):  # which cost much, and are computed where they count
+        for name in OPTIONAL:
             if not getattr(self.teaching, name):
                 del means[name]
         loss = sum(getattr(self.teaching, name) * mean for name, mean in means.items())
@@ -205,28 +253,36 @@ class TeachingObjective:
         whole = ids.index_put((masked[used],), labels[used])
         length = self.data.pairs.length
         mine = Packed(ids if self.teaching.masked_lm else whole, positions, segments, cu_seqlens, length, bands)
-        if self.reader is None:
-            return Lesson(mine, mine._replace(input_ids=whole), None, None, masked, labels)
         config = self.teacher.config
+        if self.teaching.comparison:
+            apart = read_apart(batch._replace(input_ids=whole.cpu().numpy()), config.pad_token_id)
+            ids, positions, cu_seqlens, matches, first, second, pairs = map(self._there, apart)
+            theirs = Packed(ids, positions, torch.zeros_like(ids), cu_seqlens, length, bands_apart(bands))
+            matches = matches[:, None]
+            return Lesson(mine, theirs, masked, labels, matches, torch.ones_like(matches), first, second, pairs)
+        if self.reader is None:
+            return Lesson(mine, mine._replace(input_ids=whole), masked, labels)
         length = min(config.max_position_embeddings, 2 * length)
         ids, positions, cu_seqlens, matches, shares = map(
             self._there, read_beside(batch, self.reader, config.pad_token_id, length)
         )
         theirs = Packed(ids, positions, torch.zeros_like(ids), cu_seqlens, length)
-        return Lesson(mine, theirs, matches, shares, masked, labels)
+        return Lesson(mine, theirs, masked, labels, matches, shares)
 
     def _there(self, values: Any) -> Tensor:
         return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def _sums(self, lesson: Lesson) -> Tensor:
-        """Return (6,): sums of the five losses, and of the cosines of the sentence vectors."""
+        """Return (7,): sums of the six losses, and of the cosines of the sentence vectors."""
         packed = lesson.mine
         mine, theirs = Trace(qkv=[]), Trace(qkv=[])
         with torch.no_grad():
             answer = self.teacher.albert(lesson.theirs, attention=self._kernel(self.teacher), trace=theirs)  # (U, G)
         hidden = self.student.model.albert(packed, attention=self._kernel(self.student.model), trace=mine)  # (T, H)
         members, present = _membership(packed)  # (S, T), (S,)
-        used = members.sum(0)[:, None]  # (T, 1)
+        if lesson.paired is not None:  # of which only the similarity is learnt
+            present = present * ~lesson.paired
+        used = (members * present[:, None]).sum(0)[:, None]  # (T, 1)
         if lesson.shares is not None:
             used = used * (lesson.shares.sum(1, keepdim=True) > 0)
         distance, shares = hidden.new_zeros((), dtype=torch.float32), self._shares()
@@ -236,18 +292,24 @@ class TeachingObjective:
             relative = error.square().sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp(min=1e-6)
             distance = distance + shares[index] * (relative * used).sum()
         last = self.student.project(len(self.student.matches) - 1, hidden)
-        target = _sentences(answer, members if lesson.matches is None else _membership(lesson.theirs)[0])  # (S, G)
+        vectors = _sentences(answer, members if lesson.matches is None else _membership(lesson.theirs)[0])
+        target = vectors if lesson.first is None else vectors[lesson.first]  # (S, G)
         cosines = (_sentences(last, members) * target).sum(-1) * present
         ours = _sentences(hidden, members)  # (S, H)
         similarity = divergence(ours, target, present, self.teaching.temperature)
-        related = masked_lm = hidden.new_zeros((), dtype=torch.float32)
+        related = compared = masked_lm = hidden.new_zeros((), dtype=torch.float32)
         if self.teaching.relations:
             related = self._relations(packed, mine, theirs)
+        if lesson.second is not None and lesson.paired is not None and self.student.comparison is not None:
+            with torch.autocast(hidden.device.type, enabled=False):
+                said = self.student.comparison(_means(hidden, members))[:, 0]  # (S,)
+            right = (target * vectors[lesson.second]).sum(-1)
+            compared = ((said - right).square() * lesson.paired).sum()
         if self.teaching.masked_lm:
             predictions = self.student.model.heads["masked_lm"](hidden[lesson.masked]).float()  # (M, V)
             masked_lm = F.cross_entropy(predictions, lesson.labels, ignore_index=NO_LABEL, reduction="sum")
         total = cosines.sum()
-        return torch.stack((distance, related, present.sum() - total, similarity, masked_lm, total))
+        return torch.stack((distance, related, present.sum() - total, similarity, compared, masked_lm, total))
 
     def _kernel(self, model: AlbertWithHeads) -> str:
         on_gpu = "fused" if model.config.position == "relative" else "varlen"  # which takes no bias
@@ -278,10 +340,15 @@ def _at(target: Tensor, lesson: Lesson) -> Tensor:
     return (target[lesson.matches] * lesson.shares[:, :, None]).sum(1)
 
 
-def _sentences(hidden: Tensor, members: Tensor) -> Tensor:
-    """Mean vectors of the sequences, of length 1: (T, G) -> (S, G)."""
+def _means(hidden: Tensor, members: Tensor) -> Tensor:
+    """Mean vectors of the sequences: (T, G) -> (S, G), in fp32."""
     with torch.autocast(hidden.device.type, enabled=False):
-        return F.normalize(members @ hidden.float(), dim=-1)
+        return (members @ hidden.float()) / members.sum(1, keepdim=True).clamp(min=1)
+
+
+def _sentences(hidden: Tensor, members: Tensor) -> Tensor:
+    """The same, of length 1."""
+    return F.normalize(_means(hidden, members), dim=-1)
 
 
 def divergence(mine: Tensor, theirs: Tensor, present: Tensor, temperature: float) -> Tensor:

@@ -20,7 +20,17 @@ from litebert.data.batches import (
     micro_batches,
 )
 from litebert.data.masking import MaskSettings, choose
-from litebert.data.pairs import NO_LABEL, PairSettings, Samples, cut_blocks, make_samples, read_text
+from litebert.data.pairs import (
+    NO_LABEL,
+    Objective,
+    PairSettings,
+    Samples,
+    _cut,
+    _cut_lengths,
+    cut_blocks,
+    make_samples,
+    read_text,
+)
 from litebert.data.shards import open_corpus
 from litebert.errors import ConfigError
 from litebert.text.tokenizer import Tokenizer
@@ -172,14 +182,55 @@ def test_spread_lengths_share_the_tokens_by_octaves(source: WindowSource) -> Non
     assert begins < 0.7
 
 
-def test_steps_of_spread_lengths_have_room(prepared: Path, tokenizer: Tokenizer) -> None:
-    settings = DataSettings(batch_size=16, pairs=PairSettings(length=64, objective="none", spread=True))
+def test_texts_to_compare_are_alone_alike_or_strangers(source: WindowSource) -> None:
+    pairs = PairSettings(length=64, objective="comparison")
+    samples = samples_of(source, objective="comparison")
+    sizes = np.diff(samples.cu_seqlens)
+    assert sizes.max() <= 64
+    assert 0.8 < sizes.mean() / pairs.mean_length < 1.05
+    assert (samples.labels == NO_LABEL).all()
+    found = sequences(samples)
+    assert abs(np.mean([not b for _, b, _ in found]) - pairs.single) < 4 * 0.5 / len(found) ** 0.5
+    texts = [as_text(document) for document in documents(source)]
+    kinds = Counter[str]()
+    for a, b, _ in found[::5]:
+        if len(b) < 8 or len(a) < 8:
+            continue
+        assert max(len(a), len(b)) <= pairs.half
+        spots = [(x, y) for text in texts for x in places(a, text) for y in places(b, text)]
+        if any(x < y + len(b) and y < x + len(a) for x, y in spots):
+            kinds["overlapping"] += 1
+        else:
+            kinds["near" if spots else "strangers"] += 1
+    shares = {kind: count / kinds.total() for kind, count in kinds.items()}
+    assert 0.2 < shares["overlapping"] < 0.45
+    assert 0.35 < shares["near"] < 0.65
+    assert 0.08 < shares["strangers"] < 0.3
+
+
+def test_lengths_are_drawn_as_they_are_said_to_be() -> None:
+    for pairs in (
+        PairSettings(length=64, objective="none", spread=True),
+        PairSettings(length=64, objective="comparison", single=0.3),
+    ):
+        assert pairs.lengths.shape == (65,)
+        assert pairs.lengths.sum() == pytest.approx(1)
+        assert pairs.share_longer(64) == 0
+        assert pairs.share_longer(7) == pytest.approx(1)
+    room, draws = 30, np.random.default_rng(1).random(100_000)
+    counted = np.bincount([_cut(chance, room) for chance in draws], minlength=room + 1) / len(draws)
+    assert np.abs(counted - _cut_lengths(room)).max() < 0.01
+
+
+@pytest.mark.parametrize("objective", ["none", "comparison"])
+def test_steps_of_drawn_lengths_have_room(prepared: Path, tokenizer: Tokenizer, objective: Objective) -> None:
+    settings = DataSettings(batch_size=16, pairs=PairSettings(length=64, objective=objective, spread=True))
     spread = WindowSource({prepared: 1.0}, SpecialIds.of(tokenizer), settings, seed=5)
     batches = list(islice(BatchStream(spread), 20))
     assert np.mean([batch.num_tokens / settings.token_budget for batch in batches]) > 0.9
     for parts in (1, 3):
         bands = settings.bands(parts)
-        assert [length for _, length in bands] == [64, 32, 16]
+        assert [length for _, length in bands] == [64, 32, 16][: 3 if objective == "none" else 2]
         limits = np.repeat([length for _, length in bands], [count for count, _ in bands])
         for batch in batches:
             for part in micro_batches(batch, settings, tokenizer.pad_id, parts):

@@ -131,14 +131,61 @@ def test_a_taught_model_is_for_embeddings_where_its_student_was(
 
 
 def test_layers_are_matched_by_their_share_of_the_depth() -> None:
-    two = random_model(AlbertConfig.from_dict(SHAPE | {"num_hidden_layers": 2}), ())
-    assert Student(two, 32, 4).matches == [(0, 0), (1, 2), (2, 4)]
-    assert not Student(two, 32, 4).projections
-    assert len(Student(two, 48, 4).projections) == 3
+    shape = AlbertConfig.from_dict(SHAPE | {"num_hidden_layers": 2})
+    two, deep = random_model(shape, ()), replace(shape, num_hidden_layers=4)
+    assert Student(two, deep).matches == [(0, 0), (1, 2), (2, 4)]
+    assert not Student(two, deep).projections
+    assert len(Student(two, replace(deep, hidden_size=48)).projections) == 3
 
 
-def test_it_goes_on_bit_by_bit(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
+COMPARISONS = DataSettings(batch_size=8, pairs=PairSettings(length=48, objective="comparison"))
+
+
+def test_two_texts_are_compared_as_the_teachers_vectors_are(
+    prepared: Path, student: Path, teacher: Path, tmp_path: Path
+) -> None:
+    teaching = TeachingSettings(sentence=1, comparison=16)
+    loop = replace(LOOP, steps=80, evaluate_every=10, checkpoint_every=80)
+    wanted = settings(prepared, student, teacher, teaching=teaching, loop=loop, data=COMPARISONS)
+    distill(wanted, tmp_path / "run")
+    first, *_, last = held_out(tmp_path / "run")
+    for name in ("hidden", "sentence", "comparison", "loss"):
+        assert last[name] < first[name]
+    assert not [name for name in weights(tmp_path / "run") if "comparison" in name]
+
+
+def test_of_texts_to_compare_only_their_similarity_is_learnt(prepared: Path, teacher: Path, tmp_path: Path) -> None:
+    """A student that is its teacher says all of single texts as the teacher does, beside pairs too."""
+    still = OptimizerSettings(name="adamw", learning_rate=1e-12)
+    wanted = settings(prepared, teacher, teacher, optimizer=still, loop=replace(LOOP, steps=1), data=COMPARISONS)
+    report = distill(replace(wanted, teaching=TeachingSettings(comparison=1)), tmp_path / "run")
+    assert report.held_out["cosine"] == pytest.approx(1, abs=1e-5)
+    assert report.held_out["hidden"] == pytest.approx(0, abs=1e-6)
+    assert report.held_out["similarity"] == pytest.approx(0, abs=1e-5)
+    assert 0.2 < report.held_out["comparison"] < 1  # an untrained head says 0, random models that all texts are alike
+
+
+def test_what_texts_cannot_be_compared_is_refused(
+    prepared: Path, student: Path, teacher: Path, text: Path, stranger: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"data\.pairs\.objective is 'none'; set it to comparison"):
+        settings(prepared, student, teacher, teaching=TeachingSettings(comparison=1))
+    with pytest.raises(ConfigError, match="one by one"):
+        settings(prepared, student, teacher, data=COMPARISONS, teaching=TeachingSettings(comparison=1, relations=1))
+    wanted = settings(prepared, student, stranger, folders={str(text): 1.0}, data=COMPARISONS)
+    for teaching in (TeachingSettings(comparison=1), TeachingSettings(relations=1)):
+        with pytest.raises(ConfigError, match="student and teacher have"):
+            distill(replace(wanted, teaching=teaching), tmp_path / "run")
+    with pytest.raises(ConfigError, match="single segments"):
+        distill(wanted, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("compares", [False, True])
+def test_it_goes_on_bit_by_bit(prepared: Path, student: Path, teacher: Path, tmp_path: Path, compares: bool) -> None:
     wanted = settings(prepared, student, teacher)
+    if compares:
+        wanted = replace(wanted, data=COMPARISONS, teaching=TeachingSettings(comparison=1))
     distill(wanted, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
@@ -146,14 +193,18 @@ def test_it_goes_on_bit_by_bit(prepared: Path, student: Path, teacher: Path, tmp
     distill(wanted, tmp_path / "run", resume=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
     with pytest.raises(CheckpointError, match=r"teaching.hidden = 1.0, now it is 2.0"):
-        distill(replace(wanted, teaching=TeachingSettings(hidden=2.0)), tmp_path / "run", resume=True)
+        distill(replace(wanted, teaching=replace(wanted.teaching, hidden=2.0)), tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("compares", [False, True])
 def test_how_a_step_is_divided_changes_only_the_similarities(
-    prepared: Path, student: Path, teacher: Path, tmp_path: Path
+    prepared: Path, student: Path, teacher: Path, tmp_path: Path, compares: bool
 ) -> None:
     wanted = settings(prepared, student, teacher, loop=replace(LOOP, steps=2))
-    wanted = replace(wanted, teaching=TeachingSettings(relations=1, sentence=1, last_layer=3))
+    teaching = TeachingSettings(relations=1, sentence=1, last_layer=3)
+    if compares:
+        wanted, teaching = replace(wanted, data=COMPARISONS), replace(teaching, relations=0, comparison=1)
+    wanted = replace(wanted, teaching=teaching)
     distill(wanted, tmp_path / "one")
     distill(replace(wanted, data=replace(wanted.data, micro_batches=2)), tmp_path / "two")
     for a, b in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):

@@ -82,7 +82,7 @@ def test_held_out_text_takes_no_more_room_than_a_part_of_a_step(
             model, settings, nullcontext, compiled=False
         )
         if teaching:
-            student, teacher = Student(model, 32, 2), random_model(config_of(vocab_size=2000), seed=2)
+            student, teacher = Student(model, model.config), random_model(config_of(vocab_size=2000), seed=2)
             objective = TeachingObjective(
                 student, teacher, settings, TeachingSettings(masked_lm=1), nullcontext, compiled=False, world=World()
             )
