@@ -3,6 +3,7 @@
 Dimensions: T tokens and S sequences of a padded batch.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -76,10 +77,10 @@ def bands_apart(bands: Bands) -> Bands:
     """How many of the segments are no longer than which length, where the sequences they come from lie in `bands`.
 
     Longer than l are at most: one segment of every sequence that is longer, and a second one of those of 2 l + 1 tokens
-    or more. No bands where a length is not twice the next one, or a segment may be longer than half of a sequence.
+    or more. No bands where a length is not twice the next one.
     """
     lengths = [length for _, length in bands]
-    if not bands or any(a != 2 * b for a, b in zip(lengths, lengths[1:], strict=False)):
+    if not bands or any(a != 2 * b for a, b in pairwise(lengths)):
         return ()
     counts = np.cumsum([0, *(count for count, _ in bands)])  # longer than each length, from the first on; at last S
     longer = [*(counts[:-2] + counts[1:-1]).tolist(), 2 * int(counts[-1])]

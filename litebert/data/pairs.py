@@ -48,7 +48,7 @@ class PairSettings:
     spread: bool = False
     """Cut each sequence at a length drawn anew, such that lengths from 8 to 16, 16 to 32, 32 to 64 tokens and so on get
     about the same number of tokens: for models that are to read requests as well as paragraphs. Segments that are
-    to be compared are always cut so, to at most half of a sequence."""
+    to be compared are always cut so."""
     single: float = 0.4
     """Share of sequences of one segment, where the objective is `comparison`."""
 
@@ -78,15 +78,10 @@ class PairSettings:
         alone = np.concatenate((np.zeros(2), _cut_lengths(self.length - 2)))
         if self.objective != "comparison":
             return alone
-        segment = _cut_lengths(self.half)
-        pair = np.concatenate((np.zeros(3), np.convolve(segment, segment)))
-        beside = np.concatenate((pair, np.zeros(len(alone) - len(pair))))
+        beside, room = np.zeros(self.length + 1), self.length - 3
+        for first, likely in enumerate(_cut_lengths(room - LEAST)):
+            beside[first + 3 :] += likely * _cut_lengths(room - first)
         return self.single * alone + (1 - self.single) * beside
-
-    @property
-    def half(self) -> int:
-        """Most tokens of text in a segment that is compared with another."""
-        return (self.length - 3) // 2
 
     @property
     def mean_length(self) -> float:
@@ -252,14 +247,14 @@ def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) ->
 def _draw_comparisons(text: Text, settings: PairSettings, rng: np.random.Generator) -> list[tuple[int, ...]]:
     """As `_draw_spans`, of segments that are alone, or beside text that is more or less like them."""
     ends, starts = text.ends, [0, *text.ends[:-1]]
-    chance = rng.random((len(ends), 7)).tolist()
+    room, chance = settings.length - 3, rng.random((len(ends), 7)).tolist()
     spans: list[tuple[int, ...]] = []
     for block, begin in enumerate(text.first):
         stop = text.first[block + 1] if block + 1 < len(text.first) else len(ends)
         i = begin
         while i < stop:
             alone, size, end_a, kind, place, other, swap = chance[i]
-            target = _cut(size, settings.length - 2 if alone < settings.single else settings.half)
+            target = _cut(size, room + 1 if alone < settings.single else room - LEAST)
             following = min(bisect_left(ends, starts[i] + target, i) + 1, stop)
             a, b = _truncate((starts[i], ends[following - 1]), (0, 0), target, end_a, 0.0)[:2], (0, 0)
             if alone >= settings.single:
@@ -276,7 +271,7 @@ def _draw_comparisons(text: Text, settings: PairSettings, rng: np.random.Generat
                     first = starts[far]
                     owner = bisect_right(text.first, far)
                     limit = ends[(text.first[owner] if owner < len(text.first) else len(ends)) - 1]
-                b = (first, min(first + _cut(other, settings.half), limit))
+                b = (first, min(first + _cut(other, room - (a[1] - a[0])), limit))
                 if swap < 0.5:
                     a, b = b, a
             spans.append((*a, *b, NO_LABEL))
