@@ -13,23 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from litebert.train.hooks import read_metrics
+from litebert.train.record import read_run
 
 MEASURED = ("cosine", "hidden", "sts_b", "clinc150")
 
 
 def leg(run: Path, minutes: float) -> dict[str, Any]:
-    """What one run came to; minutes: those of the legs before it."""
-    lines = read_metrics(run)
+    """What one run came to; minutes: of one core, those of the legs before it."""
+    lines, environment = read_metrics(run), read_run(run).environment
+    cores = environment["threads"] * environment["processes"]
     train = [line for line in lines if line["kind"] == "train"]
     held_out = [line for line in lines if line["kind"] == "held_out"]
     return {
         "run": run.name,
         "steps": train[-1]["step"],
         "tokens": train[-1]["tokens"],
-        "minutes": train[-1]["time"] / 60,
+        "minutes": cores * train[-1]["time"] / 60,
+        "cores": cores,
         "tokens_per_second": statistics.median(line["tokens_per_second"] for line in train[1:]),
         "curve": [
-            {"minutes": minutes + line["time"] / 60} | {name: line[name] for name in MEASURED} for line in held_out
+            {"minutes": minutes + cores * line["time"] / 60} | {name: line[name] for name in MEASURED} for line in held_out
         ],
     }
 
@@ -71,7 +74,7 @@ def main() -> None:
     legs: list[dict[str, Any]] = [one for one in before if one["run"] not in {run.name for run in arguments.runs}]
     for run in arguments.runs:
         legs.append(leg(run, sum(one["minutes"] for one in legs)))
-    print("| leg | steps | tokens | minutes | tokens/s | cosine | STS-B dev | CLINC150 |")
+    print("| leg | steps | tokens | minutes of one core | tokens/s | cosine | STS-B dev | CLINC150 |")
     print("|---|---|---|---|---|---|---|---|")
     for number, one in enumerate(legs):
         last = one["curve"][-1]

@@ -98,8 +98,10 @@ class Fit:
 
     @property
     def looks_since_best(self) -> int:
-        """Evaluations after the best one."""
-        return 0 if self.best is None else len(self.evaluations) - 1 - self.evaluations.index(self.best)
+        """Evaluations after the best of those that came after a step: a good start is not held against training that
+        still gets better."""
+        scores = [_score(look, self.primary_metric) for look in self.evaluations if look.step]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
     def add(self, evaluation: Evaluation, model: nn.Module) -> None:
         """Take note of an evaluation, and of the parameters if it is the best so far."""

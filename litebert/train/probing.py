@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from litebert.data.examples import Items, SequenceBatch
 from litebert.model.heads import AlbertWithHeads
 
-MOST_VECTORS = 1 << 15
+MOST_VECTORS = 1 << 14
 """Vectors that a head is fitted to, at most: of sequences, or of tokens where the task labels these."""
 
 STRENGTH = 1.0
