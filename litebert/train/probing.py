@@ -22,9 +22,10 @@ from litebert.model.heads import AlbertWithHeads
 MOST_VECTORS = 1 << 14
 """Vectors that a head is fitted to, at most: of sequences, or of tokens where the task labels these."""
 
-STRENGTH = 1.0
-"""C of the logistic regression (of the ridge regression where numbers are learnt): scikit-learn's default, for vectors
-of mean 0 and of mean square length 1."""
+STRENGTH = 0.05
+"""C of the logistic regression (of the ridge regression where numbers are learnt) for each output of the head, for
+vectors of mean 0 and of mean square length 1. The more labels share the rows, the fewer rows each of them has. For two
+labels this is far below what is best for the head alone: an encoder learns little from rows that are right already."""
 
 ITERATIONS = 100
 """Of L-BFGS, at most."""
@@ -69,14 +70,14 @@ def probe(
 ) -> None:
     """Fit `head`, the last layer of `model`, to training items by L-BFGS, and leave all else as it is.
 
-    Minimizes the weighted mean loss + |W|^2 / (2 C G). Where there are more items than are wanted, the seed draws some.
+    Minimizes the weighted mean loss + |W|^2 / (2 C G), C as STRENGTH says. Of more items than are wanted some are drawn.
     """
     parts = list(_read(model.eval(), head, items, outputs, loss, max_tokens, seed))
     vectors = torch.cat([part.vectors for part in parts])
     center = vectors.mean(0)  # (H,)
     scale = (vectors - center).square().sum(1).mean().sqrt().clamp(min=1e-6)
     weights = torch.cat([part.weights for part in parts])
-    penalty, total = 1 / (2 * STRENGTH * len(weights)), weights.sum().clamp(min=1e-6)
+    penalty, total = 1 / (2 * STRENGTH * head.out_features * len(weights)), weights.sum().clamp(min=1e-6)
     weight, bias = (torch.zeros_like(parameter, requires_grad=True) for parameter in (head.weight, head.bias))
     optimizer = torch.optim.LBFGS((weight, bias), max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 

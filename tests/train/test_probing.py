@@ -16,7 +16,7 @@ from litebert.interop.huggingface import load_model
 from litebert.model.heads import TASKS, AlbertWithHeads
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train import probing
-from litebert.train.probing import linear_head, probe
+from litebert.train.probing import STRENGTH, linear_head, probe
 from tests.labelled import small_model
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def test_labels_are_learnt_as_by_logistic_regression(
     vectors = vectors_of(model.eval(), items)
     probe(model, head, items, outputs, loss, max_tokens=max_tokens, seed=1)
     # The weights' sum is the number of items, so that mean loss + |W|^2 / 2 C G is what scikit-learn minimizes.
-    expected = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(vectors, gold.numpy(), items.weights)
+    expected = LogisticRegression(C=3 * STRENGTH, tol=1e-8, max_iter=1000).fit(vectors, gold.numpy(), items.weights)
     found = head_outputs(model, "classify", items.examples)
     np.testing.assert_allclose(
         F.log_softmax(torch.from_numpy(found), -1).numpy(), expected.predict_log_proba(vectors), atol=2e-3
@@ -86,7 +86,7 @@ def test_numbers_are_learnt_as_by_ridge_regression(prepared: Path, items: Items,
 
     vectors = vectors_of(model.eval(), items)
     probe(model, head, items, outputs, loss, max_tokens=500, seed=1)
-    expected = Ridge(alpha=0.5).fit(vectors, values.numpy(), items.weights)  # sum of squares + |W|^2 / 2 C
+    expected = Ridge(alpha=0.5 / STRENGTH).fit(vectors, values.numpy(), items.weights)  # sum of squares + |W|^2 / 2 C
     found = head_outputs(model, "classify", items.examples)[:, 0]
     np.testing.assert_allclose(found, expected.predict(vectors), atol=2e-3)
 
