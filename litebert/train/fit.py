@@ -144,16 +144,14 @@ def fit(
     patience: int,
     watch: Watch,
     from_start: bool = False,
-    head_rate: float = 1.0,
 ) -> Fit:
     """Train `model` in place; the returned state is that of the best evaluation.
 
     from_start: the model answers before it is taught, so what it is worth then is the first evaluation. collapsed:
-    whether metrics are those of one answer for all dev rows. head_rate: that of the heads, as a factor of the
-    optimizer's. The fit ends early when it diverges, when a collapse lasts too long, and after `patience` evaluations
-    without a better one (0: never).
+    whether metrics are those of one answer for all dev rows. The fit ends early when it diverges, when a collapse lasts
+    too long, and after `patience` evaluations without a better one (0: never).
     """
-    made = build_optimizer(model, optimizer, head=model.heads, head_rate=head_rate)
+    made = build_optimizer(model, optimizer)
     result = Fit(rate=optimizer.learning_rate, primary_metric=primary_metric)
     since: list[float] = []
     if from_start:

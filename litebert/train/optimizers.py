@@ -1,6 +1,6 @@
 """Optimizers: LAMB as the original ALBERT has it, AdamW, and torch's Muon for the matrices of the blocks."""
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -141,42 +141,28 @@ class Combined:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
 
 
-def build_optimizer(
-    model: nn.Module, settings: OptimizerSettings, *, head: nn.Module | None = None, head_rate: float = 1.0
-) -> Combined:
-    """Sort the trainable parameters of `model` into groups and make their optimizer.
-
-    head: a part of the model whose rate is `head_rate` times that of the others.
-    """
-    quick = {id(p) for p in head.parameters()} if head is not None and head_rate != 1 else set()
+def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
+    """Sort the trainable parameters of `model` into groups and make their optimizer."""
     matrices, tables, vectors = split_parameters(model)
     rate, decay = settings.learning_rate, settings.weight_decay
     betas = (settings.beta1, settings.beta2)
     made: list[torch.optim.Optimizer] = []
     if settings.name == "lamb":
-        groups: list[dict[str, Any]] = [{"params": matrices + tables}]
-        groups.append({"params": vectors, "weight_decay": 0.0, "trust": False})
-        made.append(Lamb(_divided(groups, quick), rate, betas, settings.epsilon, decay))
+        lamb_groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0, "trust": False}]
+        made.append(Lamb(lamb_groups, rate, betas, settings.epsilon, decay))
     else:
         rest = rate
         if settings.name == "muon":
             rest = rate * settings.adamw_rate
             # match_rms_adamw: an update has the size of AdamW's, so that one rate serves both (Liu et al. 2025).
-            orthogonal = _divided([{"params": matrices}], quick)
-            made.append(torch.optim.Muon(orthogonal, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"))
+            made.append(torch.optim.Muon(matrices, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"))
             matrices = []
-        groups = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
-        made.append(torch.optim.AdamW(_divided(groups, quick), rest, betas, settings.epsilon, decay, fused=True))
+        groups: list[dict[str, Any]] = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
+        made.append(torch.optim.AdamW(groups, rest, betas, settings.epsilon, decay, fused=True))
     combined = Combined(made)
     for group in combined.param_groups:
-        group["peak_lr"] = group["lr"] * (head_rate if id(group["params"][0]) in quick else 1.0)
+        group["peak_lr"] = group["lr"]
     return combined
-
-
-def _divided(groups: list[dict[str, Any]], quick: Set[int]) -> list[dict[str, Any]]:
-    """Each group, and behind all of them those of their parameters that learn at another rate."""
-    parts = [[p for p in group["params"] if (id(p) in quick) == late] for late in (False, True) for group in groups]
-    return [group | {"params": part} for group, part in zip(2 * groups, parts, strict=True) if part]
 
 
 def split_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

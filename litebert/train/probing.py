@@ -70,7 +70,7 @@ def probe(
 ) -> None:
     """Fit `head`, the last layer of `model`, to training items by L-BFGS, and leave all else as it is.
 
-    Minimizes the weighted mean loss + |W|^2 / (2 C G), C as STRENGTH says. Of more items than are wanted some are drawn.
+    Minimizes the weighted mean loss + |W|^2 / (2 C G), C as STRENGTH says. Of more items than are wanted, some are.
     """
     parts = list(_read(model.eval(), head, items, outputs, loss, max_tokens, seed))
     vectors = torch.cat([part.vectors for part in parts])

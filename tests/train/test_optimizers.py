@@ -44,20 +44,6 @@ def test_every_parameter_is_trained_once_and_only_matrices_decay() -> None:
             assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
 
 
-@pytest.mark.parametrize("name", ["adamw", "lamb", "muon"])
-def test_a_head_may_have_its_own_rate(name: str) -> None:
-    model = build_model(preset("tiny"), ("classify",))
-    head = model.heads["classify"]
-    plain = build_optimizer(model, OptimizerSettings(name=name))  # type: ignore[arg-type]
-    made = build_optimizer(model, OptimizerSettings(name=name), head=head, head_rate=10)  # type: ignore[arg-type]
-    rates = {id(p): group["peak_lr"] for group in made.param_groups for p in group["params"]}
-    usual = {id(p): group["peak_lr"] for group in plain.param_groups for p in group["params"]}
-    assert rates.keys() == usual.keys()
-    quick = {id(p) for p in head.parameters()}
-    for key, rate in rates.items():
-        assert rate == pytest.approx(usual[key] * (10 if key in quick else 1))
-
-
 def test_muon_trains_the_matrices_of_the_blocks_only() -> None:
     model = build_model(preset("tiny"))
     muon, adamw = build_optimizer(model, OptimizerSettings(name="muon")).optimizers
