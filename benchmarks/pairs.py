@@ -16,7 +16,7 @@ from litebert.data.labelled import Columns
 from litebert.train.finetune import finetune
 from litebert.train.job import FinetuneSettings
 
-SETTINGS = FinetuneSettings(epochs=1, learning_rate=5e-5, pooling="mean", metric="pearson_spearman")
+SETTINGS = FinetuneSettings(epochs=1, learning_rate=5e-5, pooling="mean", metric="pearson_spearman", probe=False)
 
 
 def correlation(model: Path, data: Path, out: Path) -> float:
