@@ -26,7 +26,7 @@ def leg(run: Path, minutes: float) -> dict[str, Any]:
     held_out = [line for line in lines if line["kind"] == "held_out"]
     return {
         "run": run.name,
-        "steps": train[-1]["step"],
+        "steps": held_out[-1]["step"],
         "tokens": train[-1]["tokens"],
         "minutes": cores * train[-1]["time"] / 60,
         "cores": cores,
