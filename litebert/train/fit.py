@@ -38,8 +38,9 @@ class Joint(NamedTuple):
 PATIENCE = 1000
 """A fit that still gives one answer for all dev rows after half of its steps, and this many, is ended there."""
 
-STUCK = 0.995
-"""Where the training loss never comes below this share of what it was at first, nothing is learnt."""
+STUCK, SOLVED = 0.995, 0.01
+"""Where the training loss never comes below this share of what it was at first, nothing is learnt; unless it was below
+SOLVED from the start, as a probed head's may be."""
 
 ORDER, SUBSET = 3, 4
 """Domains of random numbers, beside the seed."""
@@ -78,6 +79,8 @@ class Fit:
     """None: no look at the dev set gave numbers."""
     state: State = field(default_factory=dict)
     """Parameters at the best evaluation."""
+    diverged: bool = False
+    """Whether the training loss was no number any more."""
     constant: bool = False
     """Whether the best evaluation is that of one answer for all dev rows: it may score well, and is of no use."""
     problem: str = ""
@@ -166,6 +169,7 @@ def fit(
             since.append(value)
             watch.step(step + 1, steps.total, value)
             if not math.isfinite(value):
+                result.diverged = True
                 result.problem = f"the loss is {value} at step {step + 1}"
                 return result
             if steps.evaluates(step + 1):
@@ -194,7 +198,7 @@ def ended(result: Fit, done: int, steps: Steps, collapsed: Callable[[Metrics], b
         result.problem = f"the loss on the dev rows is {looks[-1].metrics['loss']} at step {done}"
     elif (finished or lasting) and all(same):
         result.problem = f"the same answer for every dev row until step {done}"
-    elif finished and len(looks) > 2 and min(look.loss for look in looks[1:]) > STUCK * looks[0].loss:
+    elif finished and len(looks) > 2 and min(look.loss for look in looks[1:]) > max(STUCK * looks[0].loss, SOLVED):
         result.problem = f"the training loss stays at {looks[0].loss:.4g} until step {done}"
     elif stale and done < steps.total:
         result.stopped = f"no better result in {patience} looks at the dev set, until epoch {looks[-1].epoch:.3g}"

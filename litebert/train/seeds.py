@@ -63,7 +63,7 @@ def _restarting(attempt: Callable[[float], Fit], seed: int, rate: float) -> tupl
     log(f"collapse with seed {seed} at learning rate {rate:g}: {first.problem}. Starting again at {lower:.3g}.")
     second = attempt(lower)
     chosen = max(first, second, key=lambda fit: fit.quality)
-    if chosen.best is None:
+    if chosen.best is None or (first.diverged and second.diverged):
         raise ConfigError(
             f"learning_rate = {rate:g}: training diverged, and at {lower:.3g} again ({second.problem}); "
             "give a lower --learning-rate"
