@@ -32,7 +32,8 @@ def leg(run: Path, minutes: float) -> dict[str, Any]:
         "cores": cores,
         "tokens_per_second": statistics.median(line["tokens_per_second"] for line in train[1:]),
         "curve": [
-            {"minutes": minutes + cores * line["time"] / 60} | {name: line[name] for name in MEASURED} for line in held_out
+            {"minutes": minutes + cores * line["time"] / 60} | {name: line[name] for name in MEASURED}
+            for line in held_out
         ],
     }
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litebert.data.batches import PretrainBatch
-from litebert.model.packed import Bands
 
 
 class Apart(NamedTuple):
@@ -73,7 +72,7 @@ def read_apart(batch: PretrainBatch, pad_id: int) -> Apart:
     return Apart(ids, positions, cu_seqlens, matches, first, after, pairs)
 
 
-def bands_apart(bands: Bands) -> Bands:
+def bands_apart(bands: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     """How many of the segments are no longer than which length, where the sequences they come from lie in `bands`.
 
     Longer than l are at most: one segment of every sequence that is longer, and a second one of those of 2 l + 1 tokens
