@@ -12,6 +12,7 @@ A sentence-order pair never spans documents and never holds a random one: where 
 sentence, the sequence has one segment and no order label (google-research/albert#234 is the defect avoided here).
 """
 
+import functools
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -71,7 +72,7 @@ class PairSettings:
         """Whether the length of every sequence is drawn."""
         return self.spread or self.objective == "comparison"
 
-    @property
+    @functools.cached_property
     def lengths(self) -> NDArray[np.float64]:
         """Of sequences whose lengths are drawn: how likely each number of tokens is, (length + 1,), where no text ends
         before its cut."""

@@ -9,6 +9,7 @@ Dimensions: T tokens, S sequences, G items, N vectors that a head reads, H width
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,9 +71,17 @@ def probe(
 ) -> None:
     """Fit `head`, the last layer of `model`, to training items by L-BFGS, and leave all else as it is.
 
-    Minimizes the weighted mean loss + |W|^2 / (2 C G), C as STRENGTH says. Of more items than are wanted, some are.
+    Minimizes the weighted mean loss + |W|^2 / (2 C G), C as STRENGTH says. Of many items some are drawn.
     """
-    parts = list(_read(model.eval(), head, items, outputs, loss, max_tokens, seed))
+    model.eval()
+    parts: list[_Part] = []
+    with torch.no_grad(), _inputs(head) as read:
+        for batch, ahead in _batches(items, max_tokens, seed):
+            count = len(loss(outputs(model, batch), batch))
+            vectors = read.pop().float()
+            parts.append(_Part(vectors, batch, torch.tensor(list(islice(ahead, count)), device=vectors.device)))
+            if sum(len(part.vectors) for part in parts) >= MOST_VECTORS:
+                break
     vectors = torch.cat([part.vectors for part in parts])
     center = vectors.mean(0)  # (H,)
     scale = (vectors - center).square().sum(1).mean().sqrt().clamp(min=1e-6)
@@ -96,31 +105,15 @@ def probe(
         head.bias.copy_(bias - head.weight @ center)
 
 
-@torch.no_grad()
-def _read(
-    model: AlbertWithHeads,
-    head: nn.Linear,
-    items: Items,
-    outputs: Outputs,
-    loss: ItemLoss,
-    max_tokens: int,
-    seed: int,
-) -> Iterator[_Part]:
-    """Items in random order as the head reads them, until there are vectors enough."""
+def _batches(items: Items, max_tokens: int, seed: int) -> Iterator[tuple[SequenceBatch, Iterator[float]]]:
+    """All items in random order, as batches, each with the weights of its items and, after them, of those to come."""
     order = np.random.default_rng([seed, PROBE]).permutation(len(items))
-    seen = 0
-    with _inputs(head) as read:
-        for begin in range(0, len(order), ITEMS):
-            index, done = order[begin : begin + ITEMS], 0
-            index = index[np.argsort(-items.longest[index], kind="stable")]  # which attention pads least
-            weights = torch.from_numpy(items.weights[index]).float()
-            for batch in items.batches(index, max_tokens):
-                count = len(loss(outputs(model, batch), batch))
-                vectors = read.pop().float()
-                yield _Part(vectors, batch, weights[done : done + count].to(vectors.device))
-                done, seen = done + count, seen + len(vectors)
-                if seen >= MOST_VECTORS:
-                    return
+    for begin in range(0, len(order), ITEMS):
+        index = order[begin : begin + ITEMS]
+        index = index[np.argsort(-items.longest[index], kind="stable")]  # which attention pads least
+        weights = iter(items.weights[index].tolist())
+        for batch in items.batches(index, max_tokens):
+            yield batch, weights
 
 
 @contextmanager

@@ -255,7 +255,10 @@ class TeachingObjective:
         mine = Packed(ids if self.teaching.masked_lm else whole, positions, segments, cu_seqlens, length, bands)
         config = self.teacher.config
         if self.teaching.comparison:
-            apart = read_apart(batch._replace(input_ids=whole.cpu().numpy()), config.pad_token_id)
+            unmasked = batch.input_ids.copy()
+            known = batch.masked_labels != NO_LABEL
+            unmasked[batch.masked_positions[known]] = batch.masked_labels[known]
+            apart = read_apart(batch._replace(input_ids=unmasked), config.pad_token_id)
             ids, positions, cu_seqlens, matches, first, second, pairs = map(self._there, apart)
             theirs = Packed(ids, positions, torch.zeros_like(ids), cu_seqlens, length, bands_apart(bands))
             matches = matches[:, None]
