@@ -5,8 +5,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from litebert.errors import OutputError
 
@@ -90,6 +92,36 @@ def write_text(path: Path, text: str) -> None:
             if new:
                 path.parent.rmdir()
             raise
+
+
+@contextmanager
+def held(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Keep other processes from `path` while the block lasts; gives False where one of them has it.
+
+    A file beside it says so, which the operating system lets go of however a process ends. wait: until it is free.
+    """
+    file = path.with_name(f".{path.name}.lock")
+    lock = FileLock(file, blocking=wait)
+    with disk_errors(path):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout):
+            lock.acquire()
+    try:
+        yield lock.is_locked
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # some systems do not remove what is open
+                file.unlink()
+            lock.release()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Write to a place as the only process; raises OutputError where another one is at it."""
+    with held(path) as ours:
+        if not ours:
+            raise OutputError(f"{path} is being written by another process; wait for its end, or choose another folder")
+        yield
 
 
 def require_empty(path: Path, way_out: str = "choose another folder or remove this one") -> None:

@@ -2,7 +2,8 @@
 
 OUT holds `config.toml`, `data/SET/` (the rows), `results/SET/SYSTEM-SEED.json` (one a sitting, whole or not there),
 `server/seed-N/` (files for GLUE's server), and `results.md`, `results.json` and `results.html`. The same command goes
-on where it stopped; another benchmark of the same model may be put into the same OUT.
+on where it stopped; another benchmark of the same model may be put into the same OUT. It may be given in several
+processes at once, one for each core: each takes what none has taken yet.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from litebert.exam.sets import SETS, ExamSet, lacking, sets_of
 from litebert.exam.settings import BenchmarkSettings, Plan
 from litebert.exam.sitting import MODEL, TWIN, Sitting, sit
 from litebert.exam.table import Table, read_result, read_table
-from litebert.files import require_empty, sha256, write_text
+from litebert.files import held, require_empty, sha256, write_text
 from litebert.interop.huggingface import read_config
 from litebert.model.plan import plan as cost_of
 
@@ -49,29 +50,28 @@ def benchmark(
     settings = settings or BenchmarkSettings()
     wanted = [one for one in sets_of(name) if not settings.only or one.name in settings.only]
     plans = {one.name: settings.plan(one) for one in wanted}
-    about = _about(model, out)
-    _check_plans(out, plans)
-    found, lacks = find_sets(wanted, out, [data] if data else places())
-    if not found:
-        where = str(data) if data else " and ".join(map(str, places()))
-        said = f"{where} has none of the sets of {name} ({', '.join(one.folder for one in wanted)})"
-        raise DataFolderError(
-            f"{said if wanted else f'`only` chooses no set of {name}'}; name a folder that has some with --data, or in "
-            f"${VARIABLE}"
-        )
-    for said in lacks.values():
-        log(f"note: {said}")
-    about["lacks"] = {k: v for k, v in about.get("lacks", {}).items() if k not in plans} | lacks
-    for left in (out / "data").glob(".*.partial"):  # by a kill
-        shutil.rmtree(left)
-    new = not (out / CONFIG).exists()
-    try:
-        write_text(out / CONFIG, config.dump(about | {"benchmark": name, "settings": asdict(settings)}))
-        materials = {name: _material(SETS[name], folder, out, plans[name]) for name, folder in found.items()}
-    except UserError:
-        if new:
-            shutil.rmtree(out, ignore_errors=True)
-        raise
+    with held(out, wait=True):  # as more than one process may make this table
+        about = _about(model, out)
+        _check_plans(out, plans)
+        found, lacks = find_sets(wanted, out, [data] if data else places())
+        if not found:
+            where = str(data) if data else " and ".join(map(str, places()))
+            said = f"{where} has none of the sets of {name} ({', '.join(one.folder for one in wanted)})"
+            said = said if wanted else f"`only` chooses no set of {name}"
+            raise DataFolderError(f"{said}; name a folder that has some with --data, or in ${VARIABLE}")
+        for said in lacks.values():
+            log(f"note: {said}")
+        about["lacks"] = {k: v for k, v in about.get("lacks", {}).items() if k not in plans} | lacks
+        for left in (out / "data").glob(".*.partial"):  # by a kill
+            shutil.rmtree(left)
+        new = not (out / CONFIG).exists()
+        try:
+            write_text(out / CONFIG, config.dump(about | {"benchmark": name, "settings": asdict(settings)}))
+            materials = {name: _material(SETS[name], folder, out, plans[name]) for name, folder in found.items()}
+        except UserError:
+            if new:
+                shutil.rmtree(out, ignore_errors=True)
+            raise
     _sit_all(sittings([SETS[name] for name in found], settings), materials, plans, model, out)
     return publish(out)
 
@@ -110,10 +110,11 @@ def find_sets(
 
 def publish(out: Path) -> Table:
     """Write the table of all results that a folder has, in all its forms."""
-    table = read_table(out)
-    write_text(out / "results.json", json.dumps(table.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    write_text(out / "results.md", table.markdown())
-    write_page(table, out / "results.html")
+    with held(out, wait=True):
+        table = read_table(out)
+        write_text(out / "results.json", json.dumps(table.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_text(out / "results.md", table.markdown())
+        write_page(table, out / "results.html")
     return table
 
 
@@ -180,19 +181,35 @@ def _material(one: ExamSet, folder: Path | None, out: Path, plan: Plan) -> Mater
 def _sit_all(
     wanted: Sequence[Sitting], materials: Mapping[str, Material], plans: Plans, model: Path, out: Path
 ) -> None:
-    results = out / "results"
-    before = {sitting.file for sitting in wanted if read_result(results / sitting.file) is not None}
+    work, results = out / "work", out / "results"
+    before = [sitting for sitting in wanted if read_result(results / sitting.file) is not None]
     log(f"{len(wanted):,} sittings" + (f", {len(before):,} of them done before" if before else ""))
-    with stopping(out):
+    elsewhere: list[Sitting] = []
+    with stopping(out), removed_if_empty(work):
         for number, sitting in enumerate(wanted, 1):
-            if sitting.file in before:
-                continue
-            log(f"[{number}/{len(wanted)}] {sitting}")
-            one = sitting.one
-            server = out / "server" / f"seed-{sitting.seed}"
-            result = sit(sitting, materials[one.name], plans[one.name], model, out / "work", server)
-            write_text(results / sitting.file, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-            publish(out)
+            one, file = sitting.one, results / sitting.file
+            place = work / f"{one.name}-{file.stem}"
+            with held(place) as ours:
+                if not ours:
+                    elsewhere.append(sitting)
+                elif read_result(file) is None:
+                    log(f"[{number}/{len(wanted)}] {sitting}")
+                    server = out / "server" / f"seed-{sitting.seed}"
+                    result = sit(sitting, materials[one.name], plans[one.name], model, place, server)
+                    write_text(file, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+                    publish(out)
+    if elsewhere:
+        log(f"note: another process is at {len(elsewhere):,} more: {', '.join(map(str, elsewhere))}")
+
+
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder in the end, unless another process has something in it."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager

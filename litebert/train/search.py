@@ -23,7 +23,7 @@ from litebert import config
 from litebert.console import log, progress
 from litebert.data.labelled import Columns
 from litebert.errors import ConfigError, OutputError
-from litebert.files import require_empty, sha256, write_text
+from litebert.files import alone, require_empty, sha256, write_text
 from litebert.interop.huggingface import WEIGHTS
 from litebert.train.finetune import carry_out
 from litebert.train.fit import Evaluation, Fit, Watch
@@ -105,7 +105,7 @@ def search(
 
     Each trial is one fine-tuning with `settings.seed`; the winner is trained once more, with all of `settings.seeds`.
     Raises what `finetune` raises; ConfigError for no trials, where optuna is not installed, and where no trial came to
-    an end; OutputError where beside `out` lies a search of something else.
+    an end; OutputError where beside `out` lies a search of something else, or one that is going on.
     """
     out, settings = Path(out), settings or FinetuneSettings()
     if trials < 1:
@@ -114,15 +114,16 @@ def search(
     require_empty(out)
     job = read_job(task, model=model, train=train, dev=dev, columns=columns, settings=settings)
     folder = out.with_name(f"{out.name}.tune")
-    finished = _claim(folder, job)
-    job.announce()
-    with progress("tuning", trials, "trials") as advance:
-        advance(len(finished))
-        while len(finished) < trials:
-            finished.append(_try(job, finished))
-            log(finished[-1].said(job.primary))
-            write_text(folder / TRIALS, "".join(json.dumps(asdict(trial)) + "\n" for trial in finished))
-            advance()
+    with alone(folder):
+        finished = _claim(folder, job)
+        job.announce()
+        with progress("tuning", trials, "trials") as advance:
+            advance(len(finished))
+            while len(finished) < trials:
+                finished.append(_try(job, finished))
+                log(finished[-1].said(job.primary))
+                write_text(folder / TRIALS, "".join(json.dumps(asdict(trial)) + "\n" for trial in finished))
+                advance()
     winner = _best(finished)
     chosen = replace(job, settings=_with(job, winner.settings))
     recipe = folder / "recipe.toml"

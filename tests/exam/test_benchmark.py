@@ -238,7 +238,7 @@ def test_a_stopped_run_goes_on(number: signal.Signals, public: Path, model: Path
     out = tmp_path / "out"
     first = out / "results" / "wnut17" / "model-1.json"
     process = start(command(model, public, out))
-    wait_for(lambda: first.exists() and any((out / "work").glob(".model.*.partial/training/*")), process)
+    wait_for(lambda: first.exists() and any((out / "work").glob("*/.model.*.partial/training/*")), process)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), said
@@ -254,6 +254,23 @@ def test_a_stopped_run_goes_on(number: signal.Signals, public: Path, model: Path
     assert results(out) == results(tmp_path / "whole")
     assert len(results(out)) == 3
     assert not list(out.rglob("*.partial"))
+
+
+def test_two_processes_make_one_table(public: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    processes = [start(command(model, public, out)) for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    sat = [[line for line in text.splitlines() if "/3] " in line] for text in said]
+    assert sorted(line for lines in sat for line in lines) == [
+        f"[{seed}/3] WNUT17, model, seed {seed}" for seed in (1, 2, 3)
+    ]
+    assert all(sat), "each of them had some"
+    benchmark("ner", model=model, out=tmp_path / "whole", data=public, settings=settings("wnut17", seeds=3))
+    assert results(out) == results(tmp_path / "whole")
+    assert json.loads((out / "results.json").read_text())["sets"]["wnut17"]["systems"]["model"]["seeds"] == [1, 2, 3]
+    assert not (out / "work").exists()
+    assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_a_damaged_result_is_made_again(

@@ -17,7 +17,7 @@ import torch
 from torch._dynamo.exc import BackendCompilerFailed
 
 from litebert.data.batches import PretrainBatch, StreamState
-from litebert.errors import CheckpointError, TrainingError
+from litebert.errors import CheckpointError, OutputError, TrainingError
 from litebert.train import checkpoints
 from litebert.train import pretrain as pretraining
 from litebert.train.guard import FEWEST, SPIKES, Guard
@@ -49,6 +49,21 @@ def test_a_killed_run_ends_with_the_same_bits(prepared: Path, tmp_path: Path, pr
     assert steps == list(range(1, 61))
     assert incidents(run) == ["resumed", "resumed"]
     assert not [path for path in (run / "checkpoints").iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_has_one_process(prepared: Path, tmp_path: Path) -> None:
+    wanted = settings(prepared, loop=replace(LOOP, steps=60, checkpoint_every=1000))
+    recipe, run = write_recipe(wanted, tmp_path), tmp_path / "run"
+    process = start(recipe, run)
+    while lines(run) < 1 and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(OutputError, match="is being written by another process; wait for its end"):
+        pretrain(wanted, run, resume=True)
+    process.kill()
+    process.communicate()
+    pretrain(wanted, run, resume=True)
+    assert not list(run.glob(".*"))
 
 
 def test_sigterm_saves_and_exits(prepared: Path, tmp_path: Path) -> None:

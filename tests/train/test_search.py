@@ -18,6 +18,7 @@ from litebert import config
 from litebert.cli import main
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ConfigError, OutputError
+from litebert.files import held
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train import search as module
 from litebert.train.fit import Evaluation
@@ -141,6 +142,15 @@ def test_a_search_that_was_killed_goes_on(model: Path, data: Path, tmp_path: Pat
     report = run(model, data, tmp_path / "out", 2)
     assert len(report.trials) == 2
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_search_has_one_process(model: Path, data: Path, tmp_path: Path) -> None:
+    with (
+        held(tmp_path / "out.tune"),
+        pytest.raises(OutputError, match=r"out\.tune is being written by another process"),
+    ):
+        run(model, data, tmp_path / "out", 1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_more_trials_go_on_after_the_finished_ones(
