@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from litebert import config
 from litebert.data.batches import DataSettings
 from litebert.data.masking import MaskSettings
 from litebert.data.pairs import PairSettings
+from litebert.train.corpora import TextRunSettings
 from litebert.train.hooks import read_metrics
 from litebert.train.loop import LoopSettings
 from litebert.train.optimizers import OptimizerSettings
@@ -47,19 +49,35 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def write_recipe(wanted: PretrainSettings, folder: Path) -> Path:
+def write_recipe(wanted: TextRunSettings, folder: Path) -> Path:
     """Write a recipe that gives these settings."""
     recipe = folder / "recipe.toml"
     recipe.write_text(config.dump(asdict(wanted)))
     return recipe
 
 
-def start(recipe: Path, run: Path, *, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def start(recipe: Path, run: Path, *, launcher: tuple[str, ...] = (), stage: str = "pretrain") -> subprocess.Popen[str]:
     """Begin a run, or go on with it, in a process of its own."""
-    command = [sys.executable, *launcher, "-m", "litebert", "pretrain", "--config", recipe, "--out", run, "--resume"]
+    command = [sys.executable, *launcher, "-m", "litebert", stage, "--config", recipe, "--out", run, "--resume"]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     return subprocess.Popen(
         list(map(str, command)), env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def launcher(processes: int = 2, restarts: int = 0) -> tuple[str, ...]:
+    """What stands before `-m litebert`: torchrun, on this machine alone."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return (
+        "-m",
+        "torch.distributed.run",
+        f"--nproc-per-node={processes}",
+        f"--max-restarts={restarts}",
+        "--master-addr=127.0.0.1",
+        f"--master-port={port}",
+        "--monitor-interval=0.1",
     )
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from litebert.data.catalog import find_model
 from litebert.errors import InputError
 from litebert.interop.huggingface import SavedModel, read_model, save_model
 from litebert.model.config import AlbertConfig
@@ -62,11 +63,12 @@ class AlbertModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **overrides: Any) -> Self:
-        """Load a model folder, ours or one of transformers, with config fields replaced; ready to answer.
+        """Load a model folder, ours or one of transformers, or a model by its name, with config fields replaced; ready
+        to answer.
 
         A head that the folder lacks starts with random weights. Raises ModelFolderError, TokenizerError.
         """
-        return cls.wrap(read_model(folder, cls.heads, overrides=overrides).model).eval()
+        return cls.wrap(read_model(find_model(folder), cls.heads, overrides=overrides).model).eval()
 
     @classmethod
     def wrap(cls, model: AlbertWithHeads) -> Self:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from litebert.console import log
 from litebert.data.aligned import AlignedSource, keep_text, require_single_segments
 from litebert.data.batches import DataSettings, WindowSource
 from litebert.data.catalog import find_model, places
@@ -17,7 +18,7 @@ from litebert.data.pairs import PairSettings
 from litebert.data.shards import INDEX_NAME, TOKENIZER_FOLDER, TokenCorpus
 from litebert.errors import ConfigError, DataFolderError, UserError
 from litebert.evaluate.embeddings import probe
-from litebert.interop.huggingface import is_embedder, load_model, read_config, read_model
+from litebert.interop.huggingface import is_embedder, load_model, read_config, read_model, read_own
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.corpora import (
     TEXT_FOLDER,
@@ -30,8 +31,8 @@ from litebert.train.corpora import (
 )
 from litebert.train.loop import Metrics, autocast, choose_device, stop_signals
 from litebert.train.parallel import World, restarted, world
-from litebert.train.teaching import Student, TeachingObjective, TeachingSettings, check_lesson
-from litebert.train.text_run import TextRun, TextRunReport
+from litebert.train.teaching import Student, TeachingObjective, TeachingSettings, check_lesson, check_shapes
+from litebert.train.text_run import TRAINED, TextRun, TextRunReport
 
 
 def _single_segments() -> DataSettings:
@@ -78,16 +79,20 @@ def _distill(
         )
     known = claim(out, settings, resume=resume)
     source, teaching = find_model(settings.student), find_model(settings.teacher)
-    for folder in (source, teaching):
-        read_config(folder)  # a folder that is none is told before any text is read
+    # A folder that is none is told before any text is read.
+    check_shapes(settings.teaching, *(read_config(folder) for folder in (source, teaching)))
     reading = _read_text(settings, out, source, teaching, here)
     heads = [*(["masked_lm"] if settings.teaching.masked_lm else []), *(["embed"] if is_embedder(source) else [])]
-    loaded = read_model(source, heads, generator=torch.Generator().manual_seed(settings.seed))
+    generator = torch.Generator().manual_seed(settings.seed)
+    loaded = read_model(source, heads, generator=generator)
     model = loaded.model
+    if here.is_first:
+        _say_left_out(source, heads)
     teacher = load_model(teaching, ()).to(here.device)
     for config in (model.config, teacher.config):
         require_length(config, settings)
-    student = Student(model, teacher.config, compares=settings.teaching.comparison > 0).to(here.device)
+    compares = settings.teaching.comparison > 0
+    student = Student(model, teacher.config, compares=compares, generator=generator).to(here.device)
 
     def precision() -> Any:
         return autocast(settings.loop.precision, here.device)
@@ -105,6 +110,7 @@ def _distill(
         world=here,
         reader=reading.teacher,
     )
+    kept = [*TRAINED, "compressed", *(["length"] if "embed" in heads else [])]
     run = TextRun(
         settings=settings,
         out=out,
@@ -116,10 +122,18 @@ def _distill(
         trained=student,
         model=model,
         objective=objective,
-        kept={name: value for name, value in loaded.extra.items() if name == "length" and "embed" in heads},
+        kept={name: loaded.extra[name] for name in kept if name in loaded.extra},
         probe=judge if settings.probes else None,
     )
     return TextRunReport(**run.go(received, known))
+
+
+def _say_left_out(student: Path, heads: list[str]) -> None:
+    """Name the heads that the taught model will lack, as what they read changes and they are not taught."""
+    left_out = [name for name in read_own(student).get("heads", []) if name not in heads]
+    if left_out:
+        way = "; teaching.masked_lm = 1 keeps masked_lm" if "masked_lm" in left_out else ""
+        log(f"note: {student} has heads that are not taught, and are left out: {', '.join(left_out)}{way}")
 
 
 class _Reading(NamedTuple):

@@ -302,7 +302,8 @@ def read_job(
     settings: FinetuneSettings,
 ) -> Job:
     """Read the rows of two files for a task by its name, and make a job of them; raises what `finetune` raises."""
-    for folder in (Path(model), *([find_model(settings.teacher)] if settings.teacher else [])):
+    model = find_model(model)
+    for folder in (model, *([find_model(settings.teacher)] if settings.teacher else [])):
         read_config(folder)  # a folder that is none is told before the rows are read
     known = task_named(task)
     train_rows = known.read(train, columns or Columns())
@@ -323,9 +324,10 @@ def prepare_job(
     row_weights: Doubles | None = None,
 ) -> Job:
     """Make a job of rows; row_weights: see `teach`."""
-    tokenizer, shape, device = model_tokenizer(Path(model)), read_config(model), choose_device(settings.device)
+    model = find_model(model)
+    tokenizer, shape, device = model_tokenizer(model), read_config(model), choose_device(settings.device)
     if settings.length is None and HEADS[task.head].reads == "sequences" and is_embedder(model):
-        _, own = with_sentences(Path(model), shape, read_own(model).get("extra", {}))
+        _, own = with_sentences(model, shape, read_own(model).get("extra", {}))
         settings = replace(settings, length=own.get("length"))  # it goes on reading as it did
     windowing = Windowing(_length(settings, shape), settings.stride)
     task.check_judged(dev)
@@ -350,7 +352,7 @@ def prepare_job(
     return Job(
         task=task,
         inputs=inputs or {},
-        folder=Path(model),
+        folder=model,
         tokenizer=tokenizer,
         shape=shape,
         settings=settings,

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from litebert.data.catalog import find_model
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ConfigError
-from litebert.interop.huggingface import load_model
+from litebert.interop.huggingface import load_model, read_own
 from litebert.model.config import preset
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.model.memory import require_memory
@@ -34,7 +35,7 @@ from litebert.train.hooks import PlateauWatch
 from litebert.train.loop import autocast, choose_device, stop_signals, uses_bf16
 from litebert.train.objective import PretrainObjective
 from litebert.train.parallel import World, restarted, world
-from litebert.train.text_run import TextRun, TextRunReport
+from litebert.train.text_run import TRAINED, TextRun, TextRunReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class PretrainSettings(TextRunSettings):
     """All settings of a run of pre-training."""
 
     init: str | None = None
-    """Folder of a model to go on from; None: fresh weights."""
+    """Folder or name of a model to go on from; None: fresh weights."""
     preset: str = "base"
     """Shape of a fresh model."""
     unigram_bias: bool = True
@@ -118,6 +119,7 @@ def _pretrain(
         trained=model,
         model=model,
         objective=objective,
+        kept=_trained_before(settings),
         hooks=lambda metrics_log: [PlateauWatch(unigram, settings.loop.steps, metrics_log)],
     )
     return PretrainReport(**run.go(received, known), unigram_entropy=unigram)
@@ -128,8 +130,9 @@ def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithH
     if settings.init is not None:
         if settings.model:
             raise ConfigError("model settings and --model contradict each other; the folder's config decides the shape")
-        model = load_model(Path(settings.init), heads)
-        require_tokenizer(model.config, Path(settings.init), tokenizer)
+        folder = find_model(settings.init)
+        model = load_model(folder, heads)
+        require_tokenizer(model.config, folder, tokenizer)
     else:
         shape: dict[str, Any] = {
             "vocab_size": tokenizer.vocab_size,
@@ -141,6 +144,11 @@ def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithH
         model = build_model(preset(settings.preset, **shape | settings.model), heads, generator=generator)
     require_length(model.config, settings)
     return model
+
+
+def _trained_before(settings: PretrainSettings) -> dict[str, Any]:
+    own = read_own(find_model(settings.init)).get("extra", {}) if settings.init else {}
+    return {name: own[name] for name in TRAINED if name in own}
 
 
 def _require_memory(settings: PretrainSettings, model: AlbertWithHeads, world: World) -> None:

@@ -33,6 +33,7 @@ from litebert.data.apart import bands_apart, paired, read_apart
 from litebert.data.batches import DataSettings, PretrainBatch, held_out_parts, micro_batches
 from litebert.data.pairs import NO_LABEL
 from litebert.errors import ConfigError
+from litebert.interop.compressed import closeness
 from litebert.model.attention import packed_layout, relations
 from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Trace
@@ -43,6 +44,9 @@ from litebert.train.loop import Metrics
 from litebert.train.parallel import World
 
 PARTS = ("hidden", "relations", "sentence", "similarity", "comparison", "masked_lm")
+CLOSE = 1000
+"""Sequences, at most, among which the nearest one is looked for."""
+
 OPTIONAL = ("relations", "comparison", "masked_lm")
 """Those that cost much, or have no meaning everywhere, and are computed where they count."""
 
@@ -106,12 +110,32 @@ def check_lesson(teaching: TeachingSettings, data: DataSettings, *, one_tokenize
         )
 
 
+def check_shapes(teaching: TeachingSettings, student: AlbertConfig, teacher: AlbertConfig) -> None:
+    """Raise ConfigError where a loss is impossible between models of these shapes."""
+    width, heads = teacher.hidden_size, student.num_attention_heads
+    if teaching.relations and width % heads:
+        raise ConfigError(
+            f"teaching.relations = {teaching.relations:g}: the teacher's width of {width} cannot be divided among the "
+            f"student's {heads} heads; set it to 0"
+        )
+
+
 class Student(nn.Module):
     """A model that is taught, and what it answers its teacher by, thrown away in the end: projections to the teacher's
     width, and how similar it says that two texts are."""
 
-    def __init__(self, model: AlbertWithHeads, teacher: AlbertConfig, *, compares: bool = False) -> None:
-        """Each of the student's layers follows the teacher's at its share of the depth."""
+    def __init__(
+        self,
+        model: AlbertWithHeads,
+        teacher: AlbertConfig,
+        *,
+        compares: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Each of the student's layers follows the teacher's at its share of the depth.
+
+        generator: of the projections' first weights, which all processes of a run must have alike.
+        """
         super().__init__()
         self.model = model
         own, theirs = model.config.num_hidden_layers, teacher.num_hidden_layers
@@ -119,6 +143,8 @@ class Student(nn.Module):
         """(student's, teacher's) hidden states that are compared; 0 is the embedding."""
         width, wanted = model.config.hidden_size, teacher.hidden_size
         self.projections = nn.ModuleList(() if width == wanted else (nn.Linear(width, wanted) for _ in self.matches))
+        for parameter in self.projections.parameters():
+            nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=generator)  # as nn.Linear does
         self.comparison = nn.Linear(width, 1) if compares else None
         if self.comparison is not None:
             nn.init.zeros_(self.comparison.weight)
@@ -200,17 +226,25 @@ class TeachingObjective:
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[PretrainBatch]) -> Metrics:
-        """Return mean losses, and how close the student's sentence vectors are, over all batches."""
+        """Return mean losses over all batches, and how close the student's sentence vectors are: `cosine` to the
+        teacher's, `unrelated` (the teacher's cosine of different sequences) and `nearest` (how often the teacher's
+        vector of the same sequence is the nearest), both among the first thousand sequences."""
         self.student.eval()
         pad_id, parts = self.student.model.config.pad_token_id, self.data.micro_batches * self.world.size
         totals, seen = torch.zeros(len(PARTS) + 1, device=self.device), []
+        vectors: list[tuple[Tensor, Tensor]] = []
         for batch in batches:
             for part in held_out_parts(batch, self.data, pad_id, parts):
                 with self.precision():
-                    totals += self._sums(self._lesson(part))
+                    totals += self._sums(self._lesson(part), vectors)
             seen.append(batch)
         self.student.train()
-        return self._metrics(totals, self._numbers(seen))
+        found = self._metrics(totals, self._numbers(seen))
+        ours, theirs = (torch.cat(some)[:CLOSE].float().cpu() for some in zip(*vectors, strict=True))
+        if len(theirs) > 1:
+            close = closeness(theirs, ours)
+            found |= {"unrelated": close.unrelated, "nearest": close.nearest}
+        return found
 
     def _numbers(self, batches: list[PretrainBatch]) -> dict[str, int]:
         """How many tokens, sequences and masked tokens there are."""
@@ -275,8 +309,11 @@ class TeachingObjective:
     def _there(self, values: Any) -> Tensor:
         return torch.from_numpy(values).to(self.device, non_blocking=True)
 
-    def _sums(self, lesson: Lesson) -> Tensor:
-        """Return (7,): sums of the six losses, and of the cosines of the sentence vectors."""
+    def _sums(self, lesson: Lesson, vectors: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        """Return (7,): sums of the six losses, and of the cosines of the sentence vectors.
+
+        vectors: takes the student's, in the teacher's space, and the teacher's (N, G), of the sequences of one text.
+        """
         packed = lesson.mine
         mine, theirs = Trace(qkv=[]), Trace(qkv=[])
         with torch.no_grad():
@@ -295,9 +332,12 @@ class TeachingObjective:
             relative = error.square().sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp(min=1e-6)
             distance = distance + shares[index] * (relative * used).sum()
         last = self.student.project(len(self.student.matches) - 1, hidden)
-        vectors = _sentences(answer, members if lesson.matches is None else _membership(lesson.theirs)[0])
-        target = vectors if lesson.first is None else vectors[lesson.first]  # (S, G)
-        cosines = (_sentences(last, members) * target).sum(-1) * present
+        known = _sentences(answer, members if lesson.matches is None else _membership(lesson.theirs)[0])
+        target = known if lesson.first is None else known[lesson.first]  # (S, G)
+        answered = _sentences(last, members)  # (S, G)
+        if vectors is not None:
+            vectors.append((answered[present > 0], target[present > 0]))
+        cosines = (answered * target).sum(-1) * present
         ours = _sentences(hidden, members)  # (S, H)
         similarity = divergence(ours, target, present, self.teaching.temperature)
         related = compared = masked_lm = hidden.new_zeros((), dtype=torch.float32)
@@ -306,7 +346,7 @@ class TeachingObjective:
         if lesson.second is not None and lesson.paired is not None and self.student.comparison is not None:
             with torch.autocast(hidden.device.type, enabled=False):
                 said = self.student.comparison(_means(hidden, members))[:, 0]  # (S,)
-            right = (target * vectors[lesson.second]).sum(-1)
+            right = (target * known[lesson.second]).sum(-1)
             compared = ((said - right).square() * lesson.paired).sum()
         if self.teaching.masked_lm:
             predictions = self.student.model.heads["masked_lm"](hidden[lesson.masked]).float()  # (M, V)

@@ -21,6 +21,9 @@ from litebert.train.optimizers import build_optimizer
 from litebert.train.parallel import World
 from litebert.train.session import Session
 
+TRAINED = ("trained_tokens", "trained_steps")
+"""What litebert.json says of a model's training on text, that of the model which a run began with included."""
+
 
 class TextObjective(Objective, Protocol):
     """An objective that can be measured on held-out text."""
@@ -113,8 +116,9 @@ class TextRun:
                 "start again at a lower --learning-rate"
             )
         if self.world.is_first:
-            extra = {"trained_tokens": run.progress.tokens, "trained_steps": run.progress.step}
-            save_model(self.model, self.out / "model", self.tokenizer, {**self.kept, **extra})
+            done = zip(TRAINED, (run.progress.tokens, run.progress.step), strict=True)
+            extra = {**self.kept, **{name: self.kept.get(name, 0) + number for name, number in done}}
+            save_model(self.model, self.out / "model", self.tokenizer, extra)
         self.world.wait()
         return {
             "model": self.out / "model",

@@ -23,7 +23,7 @@ from litebert.train.hooks import read_metrics
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.teaching import Student, TeachingSettings, divergence
 from tests.models import random_model
-from tests.runs import LOOP, same, weights
+from tests.runs import LOOP, launcher, same, start, weights, write_recipe
 
 SHAPE = {"vocab_size": 2000, "embedding_size": 16, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
 
@@ -101,16 +101,62 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(prepared: Path, teac
     assert report.held_out["cosine"] == pytest.approx(1, abs=1e-5)
     assert report.held_out["hidden"] == pytest.approx(0, abs=1e-6)
     assert report.held_out["similarity"] == pytest.approx(0, abs=1e-5)
+    assert report.held_out["nearest"] == 1
+    assert report.held_out["unrelated"] < 1
 
 
 def test_another_width_goes_through_projections_that_are_thrown_away(
     prepared: Path, teacher: Path, tmp_path: Path
 ) -> None:
     narrow = folder_of(prepared, tmp_path / "narrow", num_hidden_layers=2, hidden_size=16)
-    report = distill(settings(prepared, narrow, teacher), tmp_path / "run")
-    assert report.held_out["cosine"] > -1
+    wanted = settings(prepared, narrow, teacher, loop=replace(LOOP, steps=60, evaluate_every=20))
+    report = distill(wanted, tmp_path / "run")
+    first, *_, last = held_out(tmp_path / "run")
+    assert last["cosine"] > first["cosine"] + 0.05
     assert not [name for name in weights(tmp_path / "run") if "projections" in name]
     assert load_model(report.model).config.hidden_size == 16
+    distill(wanted, tmp_path / "again")
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "again"))
+
+
+def test_two_processes_teach_as_one_does(prepared: Path, teacher: Path, tmp_path: Path) -> None:
+    """Through the same projections, whose weights no folder has."""
+    narrow = folder_of(prepared, tmp_path / "narrow", num_hidden_layers=2, hidden_size=16)
+    wanted = settings(prepared, narrow, teacher, teaching=TeachingSettings(sentence=1))
+    distill(wanted, tmp_path / "one")
+    process = start(write_recipe(wanted, tmp_path), tmp_path / "two", launcher=launcher(), stage="distill")
+    message = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, message
+    one, two = read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two")
+    assert len(one) == LOOP.steps + LOOP.steps // LOOP.evaluate_every
+    for a, b in zip(one, two, strict=True):
+        assert a["tokens"] == b["tokens"]
+        for name in ("hidden", "sentence", "cosine"):
+            assert a[name] == pytest.approx(b[name], abs=1e-5)
+
+
+def test_what_is_not_taught_is_left_out_and_named(
+    prepared: Path, student: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = replace(LOOP, steps=1)
+    taught = distill(settings(prepared, student, teacher, loop=short), tmp_path / "run").model
+    assert "has heads that are not taught, and are left out: masked_lm; teaching.masked_lm = 1 keeps" in (
+        capsys.readouterr().err
+    )
+    assert not load_model(taught).heads
+    masked = settings(prepared, student, teacher, loop=short, teaching=TeachingSettings(masked_lm=1))
+    assert "masked_lm" in load_model(distill(masked, tmp_path / "masked").model).heads
+    assert "left out" not in capsys.readouterr().err
+
+
+def test_a_model_says_all_that_it_was_trained_on(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
+    legs, folder = [], student
+    for leg in ("first", "second"):
+        legs.append(distill(settings(prepared, folder, teacher, loop=replace(LOOP, steps=2)), tmp_path / leg))
+        folder = legs[-1].model
+    extra = json.loads((folder / "litebert.json").read_text())["extra"]
+    assert extra["trained_steps"] == 4
+    assert extra["trained_tokens"] == sum(leg.tokens for leg in legs)
 
 
 def test_a_taught_model_is_for_embeddings_where_its_student_was(
@@ -287,6 +333,9 @@ def test_what_does_not_fit_is_refused(prepared: Path, student: Path, teacher: Pa
     again = replace(LOOP, activation_checkpointing=True)
     with pytest.raises(ConfigError, match="none can be computed again"):
         distill(replace(settings(prepared, student, teacher), loop=again), tmp_path / "a")
+    odd = folder_of(prepared, tmp_path / "odd", hidden_size=33, num_attention_heads=3, num_hidden_layers=2)
+    with pytest.raises(ConfigError, match="width of 32 cannot be divided among the student's 3 heads"):
+        distill(settings(prepared, odd, teacher, teaching=TeachingSettings(relations=1)), tmp_path / "a")
     with pytest.raises(ConfigError, match="all weights"):
         TeachingSettings(hidden=0)
     assert not [tmp_path / name for name in "abc" if (tmp_path / name).exists()]

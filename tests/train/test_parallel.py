@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import replace
@@ -13,23 +12,7 @@ import pytest
 from litebert.train.hooks import read_metrics
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.pretrain import PretrainSettings, pretrain
-from tests.runs import LOOP, lines, same, settings, start, weights, write_recipe
-
-
-def launcher(processes: int = 2, restarts: int = 0) -> tuple[str, ...]:
-    """What stands before `-m litebert`: torchrun, on this machine alone."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return (
-        "-m",
-        "torch.distributed.run",
-        f"--nproc-per-node={processes}",
-        f"--max-restarts={restarts}",
-        "--master-addr=127.0.0.1",
-        f"--master-port={port}",
-        "--monitor-interval=0.1",
-    )
+from tests.runs import LOOP, launcher, lines, same, settings, start, weights, write_recipe
 
 
 def exact(prepared: Path, **changes: object) -> PretrainSettings:
