@@ -1,14 +1,17 @@
 """Speed of pre-training beside transformers' AlbertForPreTraining of the same size, in turn, in one run.
 
+A folder of another architecture of BERT's family is trained on masked words alone, beside transformers' class of it.
+
 Both compute in bf16, are compiled, and take whole steps: forward, backward, clipping, AdamW. Once on sequences that
 are all of full length, once on real text with the paper's share of short sequences; there the peer reads the same
 sequences padded to full length, which the longest of a batch nearly always has. Only tokens of text are counted.
 A shape that transformers cannot express (pre-norm, rotary) is compared with its own block of the same sizes.
 """
 
+import inspect
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +35,9 @@ from litebert.data.batches import (
 from litebert.data.pairs import NO_LABEL, PairSettings
 from litebert.data.shards import TOKENIZER_FOLDER, open_corpus
 from litebert.errors import ConfigError
-from litebert.interop.configs import to_hugging_face
+from litebert.interop.configs import read_json, to_hugging_face
+from litebert.interop.family import FAMILIES
+from litebert.interop.huggingface import CONFIG, read_config
 from litebert.model.config import AlbertConfig, preset
 from litebert.model.heads import build_model
 from litebert.model.plan import plan
@@ -79,7 +84,8 @@ class Speed:
 class PretrainBench:
     """The result of a race."""
 
-    preset: str
+    model: str
+    """Name of the preset, or the folder."""
     length: int
     batch_size: int
     device: str
@@ -99,7 +105,7 @@ class PretrainBench:
     def summary(self) -> str:
         """Return the table, a line for each system and kind of text."""
         lines = [
-            f"{self.preset}, length {self.length}, batch {self.batch_size}, {self.device}, {self.threads} threads; "
+            f"{self.model}, length {self.length}, batch {self.batch_size}, {self.device}, {self.threads} threads; "
             f"matrix products alone: {self.ceiling / 1e9:,.0f} GFLOP/s in bf16",
             f"{'text':12} {'system':24} {'tokens/s':>10} {'GFLOP/s':>9} {'of ceiling':>10} {'litebert is':>12}",
         ]
@@ -119,7 +125,7 @@ class PretrainBench:
 
 def bench_pretrain(
     *,
-    name: str,
+    model: str | Path,
     length: int,
     batch_size: int,
     data: Path | None,
@@ -131,7 +137,7 @@ def bench_pretrain(
     """Race litebert against transformers.
 
     Args:
-        name: the preset.
+        model: name of a preset, or the folder of a model whose shape is raced; its weights do not matter.
         length: tokens of a full sequence.
         batch_size: sequences of full length a step.
         data: prepared folder of real text; None: synthetic text alone.
@@ -140,13 +146,24 @@ def bench_pretrain(
         device: cpu, cuda or auto.
         eager: race the peer without compilation too.
 
-    Raises ConfigError if transformers is not installed, and for values that cannot be.
+    Raises ConfigError if transformers is not installed, and for values that cannot be; ModelFolderError for a folder
+    that holds no model.
     """
     if rounds < 1 or steps < 1:
         raise ConfigError(f"rounds = {rounds}, steps = {steps}: expected 1 or more")
     where = choose_device(device)
-    settings = DataSettings(batch_size=batch_size, pairs=PairSettings(length=length))
-    config = preset(name) if data is None else preset(name, vocab_size=open_corpus(data).vocab_size)
+    config = preset(model) if isinstance(model, str) else read_config(model)
+    words_alone = isinstance(model, Path) and read_json(model / CONFIG).get("model_type") in FAMILIES
+    pairs = PairSettings(length=length, objective="none" if words_alone else "sentence_order")
+    settings = DataSettings(batch_size=batch_size, pairs=pairs)
+    if data is not None:
+        size = open_corpus(data).vocab_size
+        if isinstance(model, Path) and size != config.vocab_size:
+            raise ConfigError(
+                f"{data} was prepared with a vocabulary of {size:,} pieces, {model} has {config.vocab_size:,}; prepare "
+                f"it again with --tokenizer {model}"
+            )
+        config = replace(config, vocab_size=size)
     flops = plan(config, length=length, batch_size=batch_size).flops.train
     ceiling = matrix_ceiling(_products(config, settings), torch.bfloat16, where)
     speeds: list[Speed] = []
@@ -157,7 +174,8 @@ def bench_pretrain(
         texts.append(text)
     for text in texts:
         ours = Ours(config, settings, text.packed, where)
-        contestants = [Contestant(name="litebert", step=ours.step), *_peers(config, text.padded, where, eager=eager)]
+        peer = _their_masked_lm(model) if isinstance(model, Path) and words_alone else _their_albert(config)
+        contestants = [Contestant(name="litebert", step=ours.step), *_peers(peer, text.padded, where, eager=eager)]
         with progress(f"bench: {text.name}", len(contestants) * (rounds + 1), "turns") as advance:
             found = race(contestants, rounds=rounds, steps=steps, device=where, advance=advance)
         data_share = ours.waited / ours.seconds
@@ -173,7 +191,7 @@ def bench_pretrain(
             for system, speed in found.items()
         ]
     return PretrainBench(
-        preset=name,
+        model=str(model),
         length=length,
         batch_size=batch_size,
         device=torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
@@ -191,7 +209,8 @@ class Ours:
     def __init__(
         self, config: AlbertConfig, settings: DataSettings, batches: Iterator[PretrainBatch], device: torch.device
     ) -> None:
-        self.model = build_model(config, generator=torch.Generator().manual_seed(0)).to(device).train()
+        heads = ("masked_lm",) if settings.pairs.objective == "none" else ("masked_lm", "sentence_order")
+        self.model = build_model(config, heads, generator=torch.Generator().manual_seed(0)).to(device).train()
         self.objective = PretrainObjective(self.model, settings, lambda: autocast("bf16", device), compiled=True)
         self.optimizer = build_optimizer(self.model, OptimizerSettings(name="adamw", learning_rate=1e-4))
         self.batches = batches
@@ -211,26 +230,45 @@ class Ours:
         return batch.num_tokens
 
 
-def _peers(config: AlbertConfig, batches: Iterator[Arrays], device: torch.device, *, eager: bool) -> list[Contestant]:
-    """AlbertForPreTraining of transformers, compiled and perhaps eager, each with weights of its own."""
+Peer = Callable[[], nn.Module]
+"""Makes a model of transformers with fresh weights."""
+
+
+def _transformers() -> Any:
     try:
-        from transformers import AlbertConfig as TheirConfig
-        from transformers import AlbertForPreTraining
+        import transformers
     except ImportError:
         raise ConfigError(
             "transformers is not installed, which litebert is compared with; install it by: pip install litebert[peers]"
         ) from None
+    return transformers
+
+
+def _their_albert(config: AlbertConfig) -> Peer:
     shape = to_hugging_face(replace(config, block="post_norm", position="absolute", pooling="first"), ())
+    theirs = _transformers()
+    return lambda: theirs.AlbertForPreTraining(theirs.AlbertConfig(**shape))
+
+
+def _their_masked_lm(folder: Path) -> Peer:
+    theirs = _transformers()
+    config = theirs.AutoConfig.from_pretrained(folder)
+    return lambda: theirs.AutoModelForMaskedLM.from_config(config)
+
+
+def _peers(peer: Peer, batches: Iterator[Arrays], device: torch.device, *, eager: bool) -> list[Contestant]:
+    """A model of transformers, compiled and perhaps eager, each with weights of its own."""
 
     def contestant(name: str, *, compiled: bool) -> Contestant:
         torch.manual_seed(0)
-        model = AlbertForPreTraining(TheirConfig(**shape)).train().to(device)
+        model = peer().train().to(device)
+        known = inspect.signature(model.forward).parameters
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
         forward = torch.compile(model) if compiled else model
 
         def step() -> int:
             batch = next(batches)
-            arguments = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+            arguments = {k: torch.from_numpy(values).to(device) for k, values in batch.items() if k in known}
             with torch.autocast(device.type, torch.bfloat16):
                 loss = forward(**arguments).loss
             loss.backward()

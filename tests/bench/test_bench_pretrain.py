@@ -15,7 +15,9 @@ from litebert.bench.race import matrix_ceiling
 from litebert.data.batches import DataSettings
 from litebert.data.pairs import NO_LABEL, PairSettings
 from litebert.errors import ConfigError
+from litebert.interop.huggingface import save_model
 from litebert.model.config import preset
+from litebert.model.heads import build_model
 
 SETTINGS = DataSettings(batch_size=4, pairs=PairSettings(length=32))
 
@@ -51,7 +53,7 @@ def test_the_table_has_a_line_for_each_system_and_text(prepared: Path, monkeypat
 
     monkeypatch.setattr(torch, "compile", not_compiled)
     result = bench_pretrain(
-        name="tiny", length=32, batch_size=4, data=prepared, rounds=1, steps=1, device="cpu", eager=True
+        model="tiny", length=32, batch_size=4, data=prepared, rounds=1, steps=1, device="cpu", eager=True
     )
     systems = ["litebert", "transformers, compiled", "transformers, eager"]
     expected = [(text, system) for text in ("full length", "real text") for system in systems]
@@ -60,8 +62,40 @@ def test_the_table_has_a_line_for_each_system_and_text(prepared: Path, monkeypat
         assert speed.tokens_per_second > 0
         assert speed.ceiling_share == pytest.approx(speed.flops_per_second / result.ceiling)
     assert 0 < result.data_share < 1
-    assert json.loads(json.dumps(result.to_dict()))["preset"] == "tiny"
+    assert json.loads(json.dumps(result.to_dict()))["model"] == "tiny"
     assert result.summary().count("transformers, compiled") == 2
+
+
+@pytest.mark.parametrize("kind", ["BertConfig", "MPNetConfig", "AlbertConfig"])
+def test_folders_are_raced_beside_the_class_of_their_kind(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    theirs = getattr(transformers, kind)(vocab_size=500, **shape)
+    transformers.AutoModel.from_config(theirs).save_pretrained(tmp_path / "model")
+    folder = tmp_path / "model"
+    result = bench_pretrain(
+        model=folder, length=16, batch_size=2, data=None, rounds=1, steps=1, device="cpu", eager=False
+    )
+    assert [speed.system for speed in result.speeds] == ["litebert", "transformers, compiled"]
+    assert result.model == str(folder)
+
+
+def test_a_folder_is_raced_on_text_of_its_own_tokenizer(prepared: Path, tmp_path: Path) -> None:
+    save_model(build_model(preset("tiny", vocab_size=300)), tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"prepared with a vocabulary of 2,000 pieces, .* has 300; prepare it again"):
+        bench_pretrain(
+            model=tmp_path / "model",
+            length=16,
+            batch_size=2,
+            data=prepared,
+            rounds=1,
+            steps=1,
+            device="cpu",
+            eager=False,
+        )
 
 
 def test_the_ceiling_is_a_speed() -> None:
@@ -70,7 +104,7 @@ def test_the_ceiling_is_a_speed() -> None:
 
 def test_values_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="expected 1 or more"):
-        bench_pretrain(name="tiny", length=32, batch_size=4, data=None, rounds=0, steps=1, device="cpu", eager=False)
+        bench_pretrain(model="tiny", length=32, batch_size=4, data=None, rounds=0, steps=1, device="cpu", eager=False)
 
 
 def test_the_stream_is_that_of_training(prepared: Path) -> None:
