@@ -100,7 +100,7 @@ def held(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
     A file beside it says so, which the operating system lets go of however a process ends. wait: until it is free.
     """
-    file = path.with_name(f".{path.name}.lock")
+    file, new = path.with_name(f".{path.name}.lock"), not path.parent.exists()
     lock = FileLock(file, blocking=wait)
     with disk_errors(path):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +113,9 @@ def held(path: Path, *, wait: bool = False) -> Iterator[bool]:
             with suppress(OSError):  # some systems do not remove what is open
                 file.unlink()
             lock.release()
+            if new:
+                with suppress(OSError):  # it holds something now
+                    path.parent.rmdir()
 
 
 @contextmanager

@@ -179,7 +179,16 @@ QA = '{"id": "%s", "question": "Where?", "context": "In Rome.", "answers": [{"te
         ("qa", QA % "a", QA.replace("[{", "[7, {") % "b", ["line 2", "answer"]),
         ("qa", QA % "a", '{"question": "Where?", "answers": []}\n', ["line 2", "context"]),
         ("choice", CHOICE, CHOICE.replace(', "c"', ""), ["line 2", "1 choices"]),
+        ("qa", QA % "a", (QA % "b").replace("3}", '"3"}'), ["line 2", "'3'", "first character"]),
         ("choice", CHOICE, CHOICE.replace("0", "2"), ["line 2", "2 choices"]),
+        ("choice", CHOICE, CHOICE.replace('"b"', '""'), ["line 2", "choice 0", "empty"]),
+        ("regress", '{"text": "a", "value": 1}\n', '{"text": "a", "value": 1e39}\n', ["line 2", "1e+39", "too large"]),
+        (
+            "ner",
+            '{"text": "Rome", "entities": [[0, 4, "place"]]}\n',
+            '{"text": "Rome", "entities": [[false, true, "place"]]}\n',
+            ["line 2", "no span"],
+        ),
     ],
 )  # fmt: skip
 def test_rows_of_tasks_that_cannot_be_learnt(
@@ -192,6 +201,24 @@ def test_rows_of_tasks_that_cannot_be_learnt(
     files = ["--train", train, "--dev", dev]
     refused(litebert("finetune", task, "--model", model, *files, "--out", tmp_path / "out"), dev.name, *words)
     untouched(tmp_path, train.name, dev.name)
+
+
+def test_answers_that_are_nowhere_teach_nothing(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text((QA % "a").replace('"Rome"', '"Oslo"'))
+    (tmp_path / "dev.jsonl").write_text(QA % "a")
+    files = ["--train", tmp_path / "train.jsonl", "--dev", tmp_path / "dev.jsonl"]
+    result = litebert("finetune", "qa", "--model", model, *files, "--out", tmp_path / "out")
+    refused(result, "train.jsonl", "no answer stands in its context")
+    untouched(tmp_path, "train.jsonl", "dev.jsonl")
+
+
+def test_labels_that_no_dev_row_has_are_named(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(ROWS)
+    (tmp_path / "dev.csv").write_text("text,label\na fine film,good\n")
+    files = ["--train", tmp_path / "train.csv", "--dev", tmp_path / "dev.csv", "--epochs", "1"]
+    result = litebert("finetune", "classify", "--model", model, *files, "--out", tmp_path / "out")
+    assert result.code == 0
+    assert "note: dev: 1 of the 2 labels has no row ('bad'): what is learnt of them is not judged" in result.err
 
 
 def test_predictions_that_lack_rows(litebert: Callable[..., Result], tmp_path: Path) -> None:

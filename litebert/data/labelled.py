@@ -31,6 +31,8 @@ LABEL_NAMES = ("label", "labels", "class", "category", "target")
 
 REGRESSION_VALUES = 10
 """More distinct labels than this that are all numbers, some with a fraction, are values, not classes."""
+LARGEST = 1e15
+"""Values of a regression beyond this cannot be learnt in fp32, where errors are squared."""
 MOST_CLASSES = 50
 """More classes than this must have two rows each on average, else the column holds something else."""
 
@@ -183,6 +185,8 @@ def label_name(value: object, column: str, where: str) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and math.isnan(value):
         value = None
+    if isinstance(value, float) and math.isinf(value):
+        raise InputError(f"{where}: {value!r} in {column!r} is no label; correct that row or remove it")
     if value is None or isinstance(value, str | int | float):
         name = "" if value is None else str(value).strip()
         if name == "" or name.lower() == "nan":
@@ -192,13 +196,18 @@ def label_name(value: object, column: str, where: str) -> str:
 
 
 def number_of(value: object, column: str, where: str) -> float:
-    """Return a field as a finite number; raises InputError where it is none."""
+    """Return a field as a number; raises InputError where it is none, or one too large to compute with."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise InputError(f"{where}: {value!r} in {column!r} is no finite number; correct that row or remove it")
+    if abs(number) > LARGEST:
+        raise InputError(
+            f"{where}: {value!r} in {column!r} is too large to be squared (at most {LARGEST:g}); give the values in "
+            "larger units"
+        )
     return number
 
 

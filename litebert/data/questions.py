@@ -42,10 +42,16 @@ def read_squad(source: str | Path) -> list[Row] | None:
         raise InputError(f"{path} is not JSON ({error}); give SQuAD's JSON, or JSON lines named .jsonl") from None
     if not isinstance(value, dict) or "data" not in value:
         return None
+    rows: list[Row] = []
     try:
-        return list(_questions(value["data"]))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is not SQuAD's JSON ({error!r} is missing or of another kind); correct it") from None
+        rows.extend(_questions(value["data"]))
+    except KeyError as error:
+        raise InputError(
+            f"{path}: after question {len(rows):,} there is no {error}; add it, as SQuAD's JSON has it"
+        ) from None
+    except TypeError as error:
+        raise InputError(f"{path}: after question {len(rows):,} it is not SQuAD's JSON ({error}); correct it") from None
+    return rows
 
 
 def _questions(data: Any) -> Iterator[Row]:
@@ -97,5 +103,10 @@ def given_answers(value: object, column: str, where: str, context: str) -> tuple
                 '{"text": "Rome", "answer_start": 17}, [] where there is none'
             )
         start = answer.get("answer_start", answer.get("start"))
-        found.append(Given(answer["text"], start if isinstance(start, int) else max(context.find(answer["text"]), 0)))
+        if start is not None and type(start) is not int:
+            raise InputError(
+                f"{where}: {start!r} is no place of an answer (answer_start in {column!r}); write the number of its "
+                "first character, or leave it out"
+            )
+        found.append(Given(answer["text"], max(context.find(answer["text"]), 0) if start is None else start))
     return tuple(found)

@@ -241,6 +241,10 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
             raise InputError(f"{where}: {value!r} in {column!r} is no choice; write its number, from 0")
         return value
 
+    def check_answer(self, given: Choices, answer: int | str, where: str) -> None:
+        """It must be one of the choices."""
+        _index(answer, "choice", where, given.choices)
+
     def score(self, rows: Labelled[Choices, int], answers: Sequence[int | str]) -> Metrics:
         """Accuracy."""
         given = [
@@ -289,9 +293,14 @@ def _choices(fields: Mapping[str, Any], where: str) -> tuple[str, ...]:
         found = tuple(text_of(one, column, where) for one in value)
     else:
         numbered = sorted((name for name in fields if _NUMBERED.match(name)), key=_number)
-        found = tuple(text_of(fields[name], name, where) for name in numbered if fields[name] not in (None, ""))
+        found = tuple(text_of(fields[name], name, where) for name in numbered)
+        while found and not found[-1].strip():  # of a row with fewer choices than the others
+            found = found[:-1]
     if len(found) < 2:
         raise InputError(f"{where}: {len(found)} choices; a row needs two or more")
+    if not all(choice.strip() for choice in found):
+        empty = next(number for number, choice in enumerate(found) if not choice.strip())
+        raise InputError(f"{where}: choice {empty} (from 0) is empty; write it, or remove the row")
     return found
 
 

@@ -27,7 +27,18 @@ from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag,
 from litebert.evaluate.metrics import Doubles, Floats, Metrics
 from litebert.tasks.imitation import divergence
 from litebert.tasks.spans import Spans, conll_rows, spans_of
-from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Task, Weighting, Windowing, sequence_of, shares
+from litebert.tasks.task import (
+    DIGITS,
+    Encoded,
+    ItemLoss,
+    Lesson,
+    Task,
+    Weighting,
+    Windowing,
+    not_judged,
+    sequence_of,
+    shares,
+)
 from litebert.text.tokenizer import Tokenizer
 
 _ALONE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -184,6 +195,12 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         names = sorted(counts)
         return f"{counts.total():,} entities: {shares(names, [counts[name] for name in names])}"
 
+    def judging_notes(self, gold: NerGold, labels: Sequence[str]) -> list[str]:
+        """Kinds of entities that do not occur."""
+        counts = Counter(span.label for spans in gold.spans for span in spans)
+        kinds = sorted({tag[1] for label in labels if (tag := parse_tag(label))})
+        return not_judged(kinds, [counts[kind] for kind in kinds])
+
     def lesson(self, encoded: NerEncoded, gold: NerGold, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """Every window learns the tags of its words, on average; what it counts is their number."""
         examples = encoded.examples
@@ -288,6 +305,15 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         """`entities`."""
         column = next((name for name in ("entities", "spans") if name in fields), "entities")
         return spans_of(value_of(fields, column, where), column, where, None)
+
+    def check_answer(self, given: str, answer: Spans, where: str) -> None:
+        """Its spans must lie in the text."""
+        for span in answer:
+            if span.end > len(given):
+                raise InputError(
+                    f"{where}: the span {span.start}-{span.end} ({span.label}) lies not in the text of {len(given)} "
+                    "characters"
+                )
 
     def score(self, rows: Labelled[str, Spans], answers: Sequence[Spans]) -> Metrics:
         """See `entity_metrics`: the borders must be the same characters."""

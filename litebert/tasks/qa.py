@@ -217,6 +217,11 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         """The two outputs of the head."""
         if not any(target.answers for target in rows.targets):
             raise InputError(f"{rows.source}: no question has an answer; there is nothing to learn")
+        answered = ((given.context, target.answers) for given, target in zip(rows.inputs, rows.targets, strict=True))
+        if all(place_of(answers[0], context) is None for context, answers in answered if answers):
+            raise InputError(
+                f"{rows.source}: no answer stands in its context; answers are learnt as places there, word for word"
+            )
         return ("start", "end")
 
     def gold(self, rows: Labelled[Question, Target], encoded: QaEncoded, labels: Sequence[str]) -> QaGold:

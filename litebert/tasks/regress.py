@@ -67,6 +67,12 @@ class Regress(TextTask[float, Doubles]):
         """Their range."""
         return f"numbers from {gold.min():g} to {gold.max():g}, mean {gold.mean():.4g}, deviation {gold.std():.4g}"
 
+    def judging_notes(self, gold: Doubles, labels: Sequence[str]) -> list[str]:
+        """All numbers the same."""
+        return (
+            ["all numbers are the same: correlations with them are 0, whatever was learnt"] if np.ptp(gold) == 0 else []
+        )
+
     def lesson(self, encoded: Encoded, gold: Doubles, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """Each window is trained with the row's number."""
         shift, scale = float(gold.mean()), float(gold.std()) or 1.0

@@ -60,6 +60,8 @@ def score_files(
     matched = list(_matched(records, rows, predictions))
     _check_texts(job, matched, rows)
     given = [_answer(job, fields, where) for where, fields in matched]
+    for one, answer, (where, _) in zip(rows.inputs, given, matched, strict=True):
+        job.check_answer(one, answer, where)
     metrics: dict[str, Any] = dict(_score(job, rows, given, _probabilities(no_answer, rows)))
     if job.name != "qa":
         metrics["rows"] = len(rows)

@@ -47,7 +47,7 @@ def _span(value: object, column: str, where: str) -> Chunk:
         value = [value.get("start"), value.get("end"), value.get("label")]
     if isinstance(value, list | tuple) and len(value) == 3:
         start, end, label = value
-        if isinstance(start, int) and isinstance(end, int):
+        if type(start) is int and type(end) is int:  # which True is not
             return Chunk(start, end, label_name(label, column, where))
     raise InputError(
         f"{where}: {str(value)[:60]!r} in {column!r} is no span; write "

@@ -242,6 +242,10 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     def gold(self, rows: Labelled[InputT, TargetT], encoded: EncodedT, labels: Sequence[str]) -> GoldT:
         """The targets as arrays; raises InputError, naming the row, for a label that is not among `labels`."""
 
+    def judging_notes(self, gold: GoldT, labels: Sequence[str]) -> list[str]:
+        """What these targets cannot tell of a model that is judged by them."""
+        return []
+
     @abstractmethod
     def lesson(self, encoded: EncodedT, gold: GoldT, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """How the training rows are learnt."""
@@ -318,9 +322,24 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     def answer_of(self, fields: Mapping[str, Any], where: str) -> Any:
         """The plain answer in a record that some system wrote; raises InputError where there is none."""
 
+    def check_answer(self, given: InputT, answer: Any, where: str) -> None:
+        """Raise InputError where a plain answer cannot be one to this input."""
+
     @abstractmethod
     def score(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any]) -> Metrics:
         """Metrics of plain answers to the rows, in their order, as the official scripts compute them."""
+
+
+def not_judged(labels: Sequence[str], counts: Sequence[int]) -> list[str]:
+    """Say that labels do not occur."""
+    absent = [label for label, count in zip(labels, counts, strict=True) if not count]
+    if not absent:
+        return []
+    names = ", ".join(map(repr, absent[:5])) + (", …" if len(absent) > 5 else "")
+    have = "has" if len(absent) == 1 else "have"
+    return [
+        f"{len(absent):,} of the {len(labels):,} labels {have} no row ({names}): what is learnt of them is not judged"
+    ]
 
 
 def _repeated(ids: Sequence[str]) -> list[int]:

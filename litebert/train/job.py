@@ -197,7 +197,10 @@ class Job:
                 f"{data.rows.source}: {len(data.rows):,} {what} rows of {', '.join(columns)}; "
                 + task.describe(data.gold, self.labels)
             )
-            for note in (*data.rows.notes, *task.window_notes(data.encoded.long_rows, data.encoded.cut, self.length)):
+            notes = [*data.rows.notes, *task.window_notes(data.encoded.long_rows, data.encoded.cut, self.length)]
+            if data is self.dev:
+                notes += task.judging_notes(data.gold, self.labels)
+            for note in notes:
                 log(f"note: {what}: {note}")
         for note in self.lesson.notes:
             log(f"note: {note}")

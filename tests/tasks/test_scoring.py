@@ -111,7 +111,7 @@ def test_choices_by_number_letter_and_words(tmp_path: Path) -> None:
     ):
         assert score_files(write_jsonl(tmp_path / "a.jsonl", given), gold)["accuracy"] == 1
     given = [{"choice": 9} for _ in rows]
-    with pytest.raises(InputError, match="9 in 'choice' is none of the 2 choices"):
+    with pytest.raises(InputError, match=r"a\.jsonl, line 1: 9 in 'choice' is none of the 2 choices"):
         score_files(write_jsonl(tmp_path / "a.jsonl", given), gold)
 
 
@@ -182,6 +182,21 @@ def test_entities_of_another_text_are_refused(tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "gold.jsonl", [{"text": "Anna left.", "entities": [entity]}])
     given = write_jsonl(tmp_path / "given.jsonl", [{"text": "Ana left.", "entities": [entity]}])
     with pytest.raises(InputError, match=r"the text 'Ana left.' is not that of .* 'Anna left.'"):
+        score_files(given, data)
+
+
+def test_entities_beyond_the_text_are_refused(tmp_path: Path) -> None:
+    entity = {"start": 0, "end": 4, "label": "PER"}
+    data = write_jsonl(tmp_path / "gold.jsonl", [{"text": "Anna", "entities": [entity]}])
+    given = write_jsonl(tmp_path / "given.jsonl", [{"entities": [entity | {"end": 99}]}])
+    with pytest.raises(InputError, match=r"given\.jsonl, line 1: the span 0-99 .* not in the text of 4 characters"):
+        score_files(given, data)
+
+
+def test_numbers_that_overflow_are_refused(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "gold.jsonl", [{"text": "a", "value": 1.0}, {"text": "b", "value": 2.0}])
+    given = write_jsonl(tmp_path / "given.jsonl", [{"value": 1e300}, {"value": 2.0}])
+    with pytest.raises(InputError, match=r"given\.jsonl, line 1: 1e\+300 in 'value' is too large"):
         score_files(given, data)
 
 
