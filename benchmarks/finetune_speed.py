@@ -3,8 +3,9 @@
     LITEBERT_DATA=... python benchmarks/finetune_speed.py litebert-small [--set sst2|tydiqa] [--rows 2000] [--rounds 3]
 
 One epoch of SST-2, or of TyDiQA's English questions, whose long contexts both read in windows of 384 tokens. Both
-compute matrix products in bf16 by autocast; the Trainer groups rows by length and pads to the longest of a batch
-(with --compile it compiles too, which pays only in long trainings). In every round both train with the round's seed,
+compute matrix products in bf16 by autocast, and begin with a head of random weights (litebert's probe is left out);
+the Trainer groups rows by length and pads to the longest of a batch (with --compile it compiles too, which pays only in
+long trainings). In every round both train with the round's seed,
 the order of the two changing; timed is the training, without reading, encoding and judging. Both are judged by litebert
 on all test rows. Nothing else should run. Ends with one JSON line.
 """
@@ -51,7 +52,9 @@ def ours(name: str, model: Path, material: Material, out: Path, seed: int) -> fl
         return result
 
     windows: dict[str, Any] = {"length": WINDOW, "stride": WINDOW - OVERLAP} if name == "tydiqa" else {}
-    settings = FinetuneSettings(epochs=1, batch_size=BATCHES[name], learning_rate=RATE, seed=seed, **windows)
+    settings = FinetuneSettings(
+        epochs=1, batch_size=BATCHES[name], learning_rate=RATE, seed=seed, probe=False, **windows
+    )
     files = {part: material.file(part) for part in ("train", "dev")}
     job.fit = timed
     try:

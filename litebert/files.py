@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,27 +13,35 @@ from filelock import FileLock, Timeout
 
 from litebert.errors import OutputError
 
+_UNFINISHED = re.compile(r"^\.(.+)\.[0-9]+\.partial$")
+
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write into one clear line."""
+    shown = _shown(path)
     try:
         yield
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise OutputError(f"{path} cannot be written: {error.strerror}; raise the limit (ulimit -f)") from error
+            raise OutputError(f"{shown} cannot be written: {error.strerror}; raise the limit (ulimit -f)") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(f"{path}: the disk is full; free some space and run the same command again") from error
+            raise OutputError(f"{shown}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise OutputError(f"{path}: no permission to write here; choose another folder") from error
+            raise OutputError(f"{shown}: no permission to write here; choose another folder") from error
         if _concerns(error, path):
-            raise OutputError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+            raise OutputError(f"{shown} cannot be written ({error.strerror}); choose another place") from error
         raise
     except Exception as error:
         # safetensors writes by itself, and raises an error of its own kind.
         if os.strerror(errno.ENOSPC) in str(error):
-            raise OutputError(f"{path}: the disk is full; free some space and run the same command again") from error
+            raise OutputError(f"{shown}: the disk is full; free some space and run the same command again") from error
         raise
+
+
+def _shown(path: Path) -> Path:
+    """A path as the user knows it, not with the name of what it is written to first."""
+    return Path(*(_UNFINISHED.sub(r"\1", part) for part in path.parts))
 
 
 def _concerns(error: OSError, path: Path) -> bool:

@@ -1,5 +1,6 @@
 """What is found by name: the catalogue of public models, and the folders in which they are kept."""
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from litebert.config import build, read_toml
 from litebert.errors import InputError, ModelFolderError
+from litebert.files import sha256
 
 VARIABLE = "LITEBERT_DATA"
 """Environment variable that names the folder of public data and models."""
@@ -62,7 +64,7 @@ def find_model(model: str | Path) -> Path:
     of the catalogue.
 
     A folder that exists comes first; what is none of these is returned as it is, for its reader to refuse. Raises
-    ModelFolderError for a name of the catalogue that has not been brought yet.
+    ModelFolderError for a name of the catalogue that has not been brought yet, or whose files are others than it pins.
     """
     path, name = Path(model), str(model)
     if path.exists():
@@ -73,5 +75,29 @@ def find_model(model: str | Path) -> Path:
         return path
     for place in places():
         if all((place / name / file).is_file() for file in catalog[name].sha256):
+            if wrong := difference(place / name, catalog[name]):
+                raise ModelFolderError(
+                    f"{place / name} is not what the catalogue names so ({wrong}); remove that folder, and bring it "
+                    f"again with: litebert data get {name}"
+                )
             return place / name
     raise ModelFolderError(f"{name} is not on this machine; bring it with: litebert data get {name}")
+
+
+def difference(folder: Path, entry: Entry) -> str:
+    """What of a folder is not as the catalogue has it; empty where all is."""
+    for file, digest in entry.sha256.items():
+        path = folder / file
+        if not path.is_file():
+            return f"{file} is missing"
+        known = path.stat()
+        found = _sha256(path, known.st_size, known.st_mtime_ns)
+        if found != digest:
+            return f"{file} has SHA-256 {found[:12]}..., not {digest[:12]}... as in the catalogue"
+    return ""
+
+
+@functools.cache
+def _sha256(path: Path, size: int, modified: int) -> str:
+    """Once for each state of a file."""
+    return sha256(path)

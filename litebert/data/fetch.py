@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from litebert.console import log, progress
-from litebert.data.catalog import Entry, entry_of, places
+from litebert.data.catalog import Entry, difference, entry_of, places
 from litebert.errors import DataFolderError, OutputError
-from litebert.files import new_folder, sha256
+from litebert.files import new_folder
 
 HUB = "https://huggingface.co"
 SOURCE = "SOURCE.txt"
@@ -54,7 +54,7 @@ def fetch(name: str, *, catalog: Mapping[str, Entry] | None = None, hub: str = H
             f"{name}: {', '.join(unpinned) or 'every file'} has no SHA-256 in the catalogue: add it there first"
         )
     for place in places():
-        if not _difference(place / name, entry):
+        if not difference(place / name, entry):
             return Fetched(place / name, "")
     target, reasons = places()[0] / name, []
     with new_folder(target) as folder:
@@ -62,13 +62,13 @@ def fetch(name: str, *, catalog: Mapping[str, Entry] | None = None, hub: str = H
             kept = folder / "files"
             try:
                 origin = bring(name, entry, kept, hub)
-                difference = _difference(kept, entry)
-                if not difference:
+                wrong = difference(kept, entry)
+                if not wrong:
                     for item in list(kept.iterdir()):
                         item.rename(folder / item.name)
                     (folder / SOURCE).write_text(_describe(name, entry, origin), encoding="utf-8")
                     return Fetched(target, origin)
-                reasons.append(f"{origin}: {difference}")
+                reasons.append(f"{origin}: {wrong}")
             except _Unavailable as error:
                 reasons.append(str(error))
             finally:
@@ -77,17 +77,6 @@ def fetch(name: str, *, catalog: Mapping[str, Entry] | None = None, hub: str = H
             f"{name} could not be brought ({'; '.join(reasons)}); connect to the network, or copy the folder from "
             f"another machine to {target}"
         )
-
-
-def _difference(folder: Path, entry: Entry) -> str:
-    """What of a folder is not as the catalogue has it; empty where all is."""
-    for file, digest in entry.sha256.items():
-        if not (folder / file).is_file():
-            return f"{file} is missing"
-        found = sha256(folder / file)
-        if found != digest:
-            return f"{file} has SHA-256 {found[:12]}..., not {digest[:12]}... as in the catalogue"
-    return ""
 
 
 def _from_hub(name: str, entry: Entry, folder: Path, hub: str) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from litebert.evaluate.calibration import error_of_bins
 from litebert.exam.sitting import BASELINES, MODEL, TWIN
 from litebert.exam.table import MEANING, METRICS, PUBLISHED, UNKNOWN, Line, Table
 from litebert.files import write_text
@@ -171,16 +170,16 @@ def _losses(line: Line) -> str:
 
 def _reliability(line: Line) -> str:
     """Confidence and accuracy of the answers in tenths of the scale, over all seeds; on the diagonal they agree."""
-    bins = line.bins()
-    if not bins:
+    bins, error, before = line.bins(), line.calibration_error(), line.calibration_error(before=True)
+    if error is None:
         return ""
-    error = error_of_bins(bins)
+    said = percent(error) + ("" if before is None else f", {percent(before)} before temperature scaling")
     series = (
         Series(name="as sure as right", style="level", points=[(0.0, 0.0), (100.0, 1.0)], said=""),
         Series(
             name="answers; calibration error",
             style="train",
-            said=percent(error),
+            said=said,
             points=[(round(100 * one.confidence, 1), one.accuracy) for one in bins],
         ),
     )

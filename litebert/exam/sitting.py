@@ -79,7 +79,11 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
     found = _judged(predictor, material.file("test"))
     metrics = {name: value for name, value in found.metrics.items() if isinstance(value, float)}
     decisions = found.decisions
-    bins = None if decisions is None else reliability_bins(decisions.confidences, decisions.correct)
+    bins = before = None
+    if decisions is not None:
+        hot = report.calibration.temperature if report.calibration else 1.0
+        raw = decisions._replace(logits=decisions.logits * hot)
+        bins, before = (reliability_bins(one.confidences, one.correct) for one in (decisions, raw))
     others = {name: _judged(predictor, file).metrics for name, file in material.others_files().items()}
     unknown = _unknown(predictor, found, material)
     if not twin:
@@ -98,6 +102,7 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
             "unknown": unknown,
             "confusion": found.metrics.get("confusion"),
             "reliability": bins,
+            "reliability_before": before,
             "curve": _curve(tuned / "training" / "metrics.jsonl", report.primary_metric, result.learning_rate),
         }
     )

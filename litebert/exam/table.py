@@ -90,10 +90,16 @@ class Line:
         ]
         return ["by", *UNKNOWN_MARKS.values()], rows
 
-    def bins(self) -> list[Bin]:
-        """How sure the model is and how often right, over all seeds."""
-        found = [result["reliability"] or () for result in self.results.get(MODEL, ())]
+    def bins(self, *, before: bool = False) -> list[Bin]:
+        """How sure the model is and how often right, over all seeds; before: without the temperature."""
+        name = "reliability_before" if before else "reliability"
+        found = [result.get(name) or () for result in self.results.get(MODEL, ())]
         return pooled_bins([[Bin(*one) for one in bins] for bins in found])
+
+    def calibration_error(self, *, before: bool = False) -> float | None:
+        """Expected calibration error on the test rows; None where the task has no probabilities."""
+        bins = self.bins(before=before)
+        return error_of_bins(bins) if bins else None
 
     def confusion(self) -> dict[str, dict[str, int]]:
         """Right label, answer, rows: summed over the model's seeds."""
@@ -134,7 +140,8 @@ class Line:
             "minutes": self.minutes,
             "others": self.others(),
             "unknown": self.unknown(),
-            "calibration_error": error_of_bins(self.bins()) if self.bins() else None,
+            "calibration_error": self.calibration_error(),
+            "calibration_error_before": self.calibration_error(before=True),
             "notes": self.notes(),
         }
         return plain(values)  # type: ignore[no-any-return]

@@ -89,7 +89,12 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
         return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, AttributeError) as error:
+    except pickle.UnpicklingError as error:
+        raise ModelFolderError(
+            f"{path} holds more than plain weights, which may be code of its author, or is damaged; get it again, as "
+            f"{WEIGHTS} if there is one"
+        ) from error
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, AttributeError) as error:
         line = (str(error).splitlines() or ["it ends early"])[0]
         raise ModelFolderError(f"{path} holds no plain weights or is damaged ({line}): get it again") from error
 

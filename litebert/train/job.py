@@ -94,6 +94,8 @@ class FinetuneSettings:
     weight_decay: float = 0.01
     probe: bool = True
     """Fit the head alone first, on the encoder as it is, see `litebert.train.probing`."""
+    dropout: float | None = None
+    """Of the encoder's embedding, attention and hidden states; None: as its config says."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
     warmup: float = 0.1
@@ -120,6 +122,8 @@ class FinetuneSettings:
         for name in ("weight_decay", "clip", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name):g}: expected 0 or more")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout = {self.dropout:g}: expected a share from 0 to below 1")
         if not 0 <= self.warmup <= 1:
             raise ConfigError(f"warmup = {self.warmup:g}: expected a share between 0 and 1")
         for name in ("epochs", "learning_rate", "evaluate_every", "temperature"):
@@ -279,14 +283,17 @@ class Job:
         return model.to(self.device)
 
     def fresh_model(self, seed: int, *, dropout: float = 0.0) -> AlbertWithHeads:
-        """The model before step 1: a function of the seed. dropout: of an encoder that has none of its own."""
+        """The model before step 1: a function of the seed. dropout: of an encoder that has none of its own, unless
+        the settings say."""
         generator = torch.Generator().manual_seed(seed)
         overrides: dict[str, Any] = {"labels": list(self.labels), "problem_type": self.task.problem_type}
         if HEADS[self.task.head].reads != "sequences":
             overrides["pooling"] = self.settings.pooling or self.shape.pooling
         elif self.settings.pooling is not None:
             overrides["sentence_pooling"] = self.settings.pooling
-        if dropout and not self.shape.hidden_dropout_prob:
+        if self.settings.dropout is not None:
+            overrides |= dict.fromkeys(DROPOUTS, self.settings.dropout)
+        elif dropout and not self.shape.hidden_dropout_prob:
             overrides |= dict.fromkeys(DROPOUTS, dropout)
         heads = (self.task.head,)
         if self.settings.from_scratch:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from litebert.cli import main
+from litebert.data import catalog as catalog_module
 from litebert.data.catalog import Entry, find_model, places, read_catalog
 from litebert.data.fetch import fetch
 from litebert.errors import DataFolderError, InputError, ModelFolderError, OutputError
@@ -172,13 +173,17 @@ def test_a_full_disk(hub: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_name_is_found_in_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "all-MiniLM-L6-v2"
+    monkeypatch.setattr(catalog_module, "read_catalog", lambda: {name: entry()})
     with pytest.raises(ModelFolderError, match=f"litebert data get {name}"):
         find_model(name)
     for place in places()[::-1]:
-        for file in read_catalog()[name].sha256:
+        for file, content in FILES.items():
             (place / name / file).parent.mkdir(parents=True, exist_ok=True)
-            (place / name / file).write_text("")
+            (place / name / file).write_bytes(content)
         assert find_model(name) == place / name, "the data folder comes before the user's cache"
+    (places()[0] / name / "config.json").write_text("[]")
+    with pytest.raises(ModelFolderError, match=r"is not what the catalogue names so \(config\.json has SHA-256 4f53"):
+        find_model(name)
     monkeypatch.delenv("LITEBERT_DATA")
     assert find_model(name) == tmp_path / "cache" / "litebert" / name
     monkeypatch.chdir(tmp_path)
