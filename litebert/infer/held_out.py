@@ -22,6 +22,7 @@ from litebert.data.shards import DOCUMENTS_NAME, TokenCorpus
 from litebert.errors import DataFolderError
 from litebert.model.heads import AlbertWithHeads
 from litebert.text.tokenizer import Tokenizer
+from litebert.train.corpora import count_pieces
 from litebert.train.objective import PretrainObjective
 
 LENGTH, SEQUENCES = 128, 32
@@ -36,7 +37,9 @@ def held_out_metrics(
     corpus: TokenCorpus,
     precision: Callable[[], AbstractContextManager[Any]],
 ) -> dict[str, Any]:
-    """Mean losses in nats and accuracies: `mlm_loss`, `mlm_accuracy` and, with a head for it, `order_accuracy`.
+    """Mean losses in nats and accuracies: `mlm_loss`, `mlm_accuracy` and, with a head for it, `order_accuracy`;
+    `unigram_loss` on the same masked tokens is that of a model that knows only how often each piece is in the training
+    text.
 
     Beside them how much was read: `documents` there are, `tokens`, `masked_tokens`, `pairs`; and all of these for each
     of `sources`. The means are over what was read. Raises DataFolderError where nothing is held out, or the text was
@@ -58,6 +61,7 @@ def held_out_metrics(
         ),
         masking=MaskSettings(unit="word"),
     )
+    rarity = _rarity(corpus)
     objective = PretrainObjective(model, settings, precision, compiled=False)
     special = SpecialIds.of(tokenizer)
     found: dict[str, dict[str, Any]] = {}
@@ -65,7 +69,9 @@ def held_out_metrics(
         for name, documents in places.items():
             source = WindowSource({corpus.path: 1.0}, special, settings, 0, "held_out", documents)
             counts: Counts = Counter(documents=len(documents))
-            metrics = objective.evaluate(_counted(held_out_batches(source, SOURCE_TOKENS), counts))
+            labels: list[NDArray[np.int64]] = []
+            metrics = objective.evaluate(_counted(held_out_batches(source, SOURCE_TOKENS), counts, labels))
+            metrics["unigram_loss"] = float(rarity[np.concatenate(labels)].mean()) if counts["masked_tokens"] else 0.0
             found[name] = {**metrics, **counts}
             advance()
     return {**_mean(found.values()), "sources": found}
@@ -80,8 +86,17 @@ def held_out_documents(corpus: TokenCorpus) -> dict[str, NDArray[np.int64]]:
     return {str(name): np.flatnonzero(sources == name) for name in dict.fromkeys(sources.tolist())}
 
 
-def _counted(batches: Iterable[PretrainBatch], counts: Counts) -> Iterator[PretrainBatch]:
+def _rarity(corpus: TokenCorpus) -> NDArray[np.float64]:
+    """Minus the logarithm of each piece's share of the training text, each counted once more than it occurs: (V,)."""
+    counts = count_pieces([corpus.split("train")], corpus.vocab_size) + 1
+    return -np.log(counts / counts.sum())  # type: ignore[no-any-return]
+
+
+def _counted(
+    batches: Iterable[PretrainBatch], counts: Counts, labels: list[NDArray[np.int64]]
+) -> Iterator[PretrainBatch]:
     for batch in batches:
+        labels.append(batch.masked_labels)
         counts["tokens"] += batch.num_tokens
         counts["masked_tokens"] += len(batch.masked_labels)
         counts["pairs"] += int((batch.order_labels != NO_LABEL).sum())
@@ -93,7 +108,7 @@ def _mean(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
     rows = list(found)
     total = {name: sum(row[name] for row in rows) for name in ("documents", "tokens", "masked_tokens", "pairs")}
     means: dict[str, Any] = {}
-    for name in ("mlm_loss", "mlm_accuracy", "order_loss", "order_accuracy"):
+    for name in ("mlm_loss", "mlm_accuracy", "unigram_loss", "order_loss", "order_accuracy"):
         weight = "pairs" if name.startswith("order") else "masked_tokens"
         if total[weight]:
             means[name] = sum(row[name] * row[weight] for row in rows if name in row) / total[weight]

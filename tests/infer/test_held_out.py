@@ -1,6 +1,8 @@
 """Held-out text by source: each source's documents alone, the whole their mean, and what is refused."""
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,8 @@ def test_each_source_is_what_a_folder_of_it_alone_gives(
     for name, found in metrics["sources"].items():
         alone = tmp_path / name
         prepare([folder.parent / f"{name}.jsonl"], prepared / TOKENIZER_FOLDER, alone, held_out=0.3, processes=1)
-        assert evaluate_model(model, alone)["sources"] == {name: found}
+        (only,) = evaluate_model(model, alone)["sources"].items()
+        assert only == (name, found | {"unigram_loss": only[1]["unigram_loss"]}), "which is that of the folder's text"
         assert found["documents"] == open_corpus(alone).split("held_out").num_documents
     assert evaluate_model(model, folder) == metrics
 
@@ -54,7 +57,8 @@ def test_each_source_is_what_a_folder_of_it_alone_gives(
 def test_the_whole_is_the_mean_over_all_that_was_read(folder: Path, model: Path) -> None:
     metrics = evaluate_model(model, folder)
     sources = metrics["sources"].values()
-    for name, weight in (("mlm_loss", "masked_tokens"), ("mlm_accuracy", "masked_tokens"), ("order_accuracy", "pairs")):
+    masked = dict.fromkeys(("mlm_loss", "mlm_accuracy", "unigram_loss"), "masked_tokens")
+    for name, weight in (masked | {"order_accuracy": "pairs"}).items():
         mean = np.average([row[name] for row in sources], weights=[row[weight] for row in sources])
         assert metrics[name] == pytest.approx(mean)
     split = open_corpus(folder).split("held_out")
@@ -72,9 +76,14 @@ def test_a_source_has_the_loss_that_the_objective_of_training_says(folder: Path,
     places = held_out_documents(open_corpus(folder))
     special = SpecialIds.of(loaded.tokenizer)
     source = WindowSource({folder: 1.0}, special, settings, 0, "held_out", places["numbers"])
-    expected = objective.evaluate(held_out_batches(source, 10**9))
+    batches = list(held_out_batches(source, 10**9))
+    expected = objective.evaluate(batches)
     found = evaluate_model(model, folder)["sources"]["numbers"]
     assert {name: found[name] for name in expected} == expected
+    pieces = Counter(id for shard in open_corpus(folder).split("train").shards for id in shard.tokens.tolist())
+    total = pieces.total() + loaded.tokenizer.vocab_size
+    losses = [-math.log((pieces[id] + 1) / total) for batch in batches for id in batch.masked_labels.tolist()]
+    assert found["unigram_loss"] == pytest.approx(sum(losses) / len(losses))
 
 
 def test_the_command_ends_with_one_object(folder: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
