@@ -375,6 +375,11 @@ def test_the_shipped_recipes(name: str) -> None:
     for one in SETS.values():
         assert recipe.plan(one).finetune.seeds == 1
     assert recipe.seeds == (3 if name in ("results.toml", "card.toml") else 5)
+    if name == "paper.toml":  # its table's dropout of the encoder; CoLA to RACE
+        hot = {one for one in recipe.sets if recipe.plan(SETS[one]).finetune.dropout == 0.1}
+        assert hot == {"qqp", "rte", "wnli", "race"}
+        assert recipe.plan(SETS["sst2"]).finetune.dropout == 0
+        assert len(recipe.sets) == 12
     if name == "results.toml":
         assert len(recipe.twin) == 6
         assert set(recipe.only) == set(SETS) - {"qnli", "mnli", "qqp", "squad2", "race"}

@@ -105,6 +105,14 @@ def test_the_random_twin_has_the_shape_and_none_of_the_weights(model: Path, data
     assert not torch.allclose(twin[name], start[name], atol=1e-2)
 
 
+def test_dropout_is_the_models_unless_it_is_given(model: Path, data: Path, tmp_path: Path) -> None:
+    weights = []
+    for dropout in (None, 0.0, 0.5):
+        tune(model, data, tmp_path / f"{dropout}", dropout=dropout, epochs=4.0, probe=False)
+        weights.append((tmp_path / f"{dropout}" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
 def test_fewer_rows(model: Path, data: Path, tmp_path: Path) -> None:
     report = tune(model, data, tmp_path / "out", train_rows=16, epochs=1.0)
     assert (report.train_rows, report.dev_rows) == (16, 32)
