@@ -1,0 +1,47 @@
+"""The model that ships: everyone's tools open it and agree, and it is as good as its card says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import litebert
+from litebert.data.catalog import MODELS
+from litebert.evaluate.embeddings import STS_B, sts_spearman
+
+FOLDER = MODELS / "litebert-small"
+TEXTS = ["A man plays the guitar.", "Someone is making music, they say!", "", "Numbers such as 3.14; and café."]
+
+
+def test_transformers_has_equal_hidden_states() -> None:
+    transformers = pytest.importorskip("transformers")
+    predictor = litebert.load("litebert-small")
+    theirs = transformers.AutoModel.from_pretrained(FOLDER).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+    ours = litebert.AlbertModel.from_pretrained("litebert-small")
+    for text in TEXTS:
+        given = tokenizer(text, return_tensors="pt")
+        assert given["input_ids"][0].tolist() == predictor.tokenizer.encode(text).ids
+        with torch.inference_mode():
+            expected = theirs(**given).last_hidden_state
+            found = ours(**given).last_hidden_state
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_sentence_transformers_has_equal_vectors() -> None:
+    pytest.importorskip("sentence_transformers")
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(FOLDER), device="cpu").encode(TEXTS)
+    ours = np.stack([answer.embedding for answer in litebert.load("litebert-small").predict(TEXTS)])
+    assert np.abs(ours - theirs).max() < 1e-5
+
+
+def test_it_is_as_good_as_its_card_says(litebert_data: Path) -> None:
+    predictor = litebert.load("litebert-small")
+    found = sts_spearman(predictor.model.albert, predictor.tokenizer, litebert_data / STS_B)
+    (said,) = re.findall(r"STS-B dev, Spearman, no fine-tuning \| ([0-9.]+)", (FOLDER / "README.md").read_text("utf-8"))
+    assert found == pytest.approx(float(said), abs=0.06)
+    assert found >= 84.5
