@@ -10,13 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import litebert
 from litebert.data.labelled import Columns
 from litebert.errors import InputError
 from litebert.evaluate.squad import exact_match
 from litebert.tasks.qa import BEST, QaEncoded, QaGold, Question, QuestionAnswering, Span
 from litebert.tasks.task import Windowing
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from tests.labelled import write_jsonl
+from tests.labelled import small_model, write_jsonl
 from tests.tasks.rows import squad, write_json
 
 TASK = QuestionAnswering()
@@ -221,6 +222,15 @@ def test_long_contexts_and_long_questions(tokenizer: Tokenizer) -> None:
     assert encoded.cut == 1
     assert encoded.examples.second.max() == 2 + (64 - 3) // 2
     assert TASK.window_notes(0, 1, 64) == ["1 questions are longer than half a window; only their beginnings are read"]
+
+
+def test_a_context_of_a_hundred_thousand_tokens_is_answered_from(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    context = "Nobody goes there in the winter. " * 15_000 + "Anna lives in Rome."
+    predictor = litebert.load(small_model(tmp_path / "m", tokenizer, (TASK.head,), max_position_embeddings=512))
+    assert len(predictor.tokenizer.encode(context).ids) > 100_000
+    (answer,) = predictor.predict([{"question": "Where?", "context": context}])
+    assert answer.answer
+    assert context[answer.start : answer.end] == answer.answer
 
 
 FORMS = [

@@ -122,7 +122,10 @@ def test_a_search_that_was_interrupted_ends_as_if_nothing_had_happened(
         assert (tmp_path / "out.tune" / name).read_bytes() == (out.parent / "out.tune" / name).read_bytes()
 
 
-def test_a_search_that_was_killed_goes_on(model: Path, data: Path, tmp_path: Path) -> None:
+def test_a_search_that_was_killed_goes_on(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = module._try
     command = ["finetune", "classify", "--model", model, "--train", data, "--dev", data, "--out", tmp_path / "out"]
     command += ["--epochs", "6", "--batch-size", "8", "--learning-rate", "0.004", "--precision", "fp32", "--tune", "2"]
     trials = tmp_path / "out.tune" / "trials.jsonl"
@@ -136,10 +139,15 @@ def test_a_search_that_was_killed_goes_on(model: Path, data: Path, tmp_path: Pat
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    finished = len(trials.read_text().splitlines())
-    assert finished >= 1
-    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    assert process.returncode == -signal.SIGKILL
+    kept = trials.read_text().splitlines()
+    assert kept
+    assert not (tmp_path / "out").exists()
+    tried: list[int] = []
+    monkeypatch.setattr(module, "_try", lambda job, finished: tried.append(len(finished)) or attempt(job, finished))
     report = run(model, data, tmp_path / "out", 2)
+    assert tried == list(range(len(kept), 2)), "none that was finished is tried again"
+    assert trials.read_text().splitlines()[: len(kept)] == kept
     assert len(report.trials) == 2
     assert (tmp_path / "out" / "model.safetensors").exists()
 
