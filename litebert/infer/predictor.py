@@ -82,6 +82,7 @@ class Predictor:
     def predict(self, rows: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]]) -> list[Answer]:
         """Answer texts, or rows with the fields of the task: one typed answer a row, in order.
 
+        Longer texts than the model's are read in windows; where something has to be cut, stderr says how often.
         Raises InputError for a row that the model cannot answer.
         """
         return list(self.predict_iter([rows] if isinstance(rows, str | Mapping) else rows))
@@ -109,9 +110,12 @@ class Predictor:
         )
 
     def _stream(self, inputs: Iterable[Input], counts: Counter[str] | None = None) -> Iterator[Answer]:
-        inputs = iter(inputs)
+        """counts: takes what is to be said of the rows in the end, by the caller; None: what was cut is said here."""
+        inputs, own = iter(inputs), Counter[str]()
         while chunk := self._chunk(inputs):
-            yield from self._answer(chunk, Counter() if counts is None else counts)
+            yield from self._answer(chunk, own if counts is None else counts)
+        for note in self._reader.window_notes(0, own["cut"], self.windowing.length):
+            log(f"note: {note}")
 
     def _answer(self, inputs: list[Input], counts: Counter[str]) -> Sequence[Answer]:
         counts["empty"] += sum(not self._reader.size(row.given) for row in inputs)

@@ -224,11 +224,16 @@ def test_long_contexts_and_long_questions(tokenizer: Tokenizer) -> None:
     assert TASK.window_notes(0, 1, 64) == ["1 questions are longer than half a window; only their beginnings are read"]
 
 
-def test_a_context_of_a_hundred_thousand_tokens_is_answered_from(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_context_of_a_hundred_thousand_tokens_is_answered_from(
+    tokenizer: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     context = "Nobody goes there in the winter. " * 15_000 + "Anna lives in Rome."
     predictor = litebert.load(small_model(tmp_path / "m", tokenizer, (TASK.head,), max_position_embeddings=512))
     assert len(predictor.tokenizer.encode(context).ids) > 100_000
     (answer,) = predictor.predict([{"question": "Where?", "context": context}])
+    assert "note:" not in capsys.readouterr().err
+    predictor.predict([{"question": "Where is it? " * 200, "context": context[:400]}])
+    assert "note: 1 questions are longer than half a window" in capsys.readouterr().err
     assert answer.answer
     assert context[answer.start : answer.end] == answer.answer
 
