@@ -369,12 +369,15 @@ def test_recipes_that_cannot_be(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["benchmark.toml", "results.toml", "card.toml", "paper.toml", "peers.toml"])
+@pytest.mark.parametrize(
+    "name", ["benchmark.toml", "results.toml", "card.toml", "paper.toml", "peers.toml", "scratch/card.toml"]
+)
 def test_the_shipped_recipes(name: str) -> None:
     recipe = config.build(BenchmarkSettings, config.read_toml(RECIPES / name))
     for one in SETS.values():
         assert recipe.plan(one).finetune.seeds == 1
-    assert recipe.seeds == (3 if name in ("results.toml", "card.toml") else 5)
+    assert recipe.seeds == (3 if name in ("results.toml", "card.toml", "scratch/card.toml") else 5)
+    assert not set(recipe.only) - set(SETS)
     if name == "paper.toml":  # its table's dropout of the encoder; CoLA to RACE
         hot = {one for one in recipe.sets if recipe.plan(SETS[one]).finetune.dropout == 0.1}
         assert hot == {"qqp", "rte", "wnli", "race"}
