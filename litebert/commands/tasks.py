@@ -149,7 +149,7 @@ def predict(
     text_pair
         Column of the second text.
     abstain_below
-        Probability below which a row is left without an answer (classify, choice): `abstained` is true then.
+        Probability below which a row is left without an answer (classify, choice, qa): `abstained` is true then.
     task
         embed or fill-mask, instead of what the model is for: sentence embeddings of any encoder, or its masked words.
     device

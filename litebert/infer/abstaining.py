@@ -13,7 +13,7 @@ def answer_field(task: AnyTask | None, threshold: float) -> str:
     if not 0 < threshold < 1:
         raise ConfigError(f"--abstain-below {threshold:g}: expected a probability between 0 and 1, such as 0.8")
     if task is None or task.answer_field is None:
-        fitting = " and ".join(name for name, one in TASKS.items() if one.answer_field is not None)
+        fitting = ", ".join(name for name, one in TASKS.items() if one.answer_field is not None)
         raise ConfigError(
             f"--abstain-below: {task.name if task else 'fill-mask'} does not give one answer of several with a "
             f"probability, {fitting} do; leave the option out"
@@ -23,6 +23,6 @@ def answer_field(task: AnyTask | None, threshold: float) -> str:
 
 def withheld(record: Mapping[str, Any], field: str, threshold: float) -> Row:
     """A record with `abstained`; where it is true the answer is None, and its probabilities tell what it would be."""
-    scores = record["scores"]
+    scores = record["scores"] if "scores" in record else [record["score"]]
     abstained = max(scores.values() if isinstance(scores, Mapping) else scores) < threshold
     return dict(record) | ({field: None} if abstained else {}) | {"abstained": abstained}

@@ -127,6 +127,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
     named_outputs = False
     same_pieces = True
     decides = True
+    answer_field = "answer"
     metrics = ("f1", "exact", "best_f1", "best_exact")
     shown = ("exact", "f1", "best_f1")
     places = True

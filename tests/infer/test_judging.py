@@ -18,7 +18,7 @@ from litebert.tasks.texts import TextInput
 from litebert.text.perturb import PERTURBATIONS, perturb
 from litebert.text.tokenizer import load_tokenizer
 from tests.labelled import ROWS, small_model, write_csv, write_jsonl
-from tests.tasks.rows import choice_rows, ner_rows
+from tests.tasks.rows import choice_rows, ner_rows, squad, write_json
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -49,6 +49,7 @@ def models(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "choice": (("choice",), {"labels": ("score",)}),
         "regress": (("classify",), {"labels": ("value",), "problem_type": "regression"}),
         "ner": (("ner",), {"labels": tags}),
+        "qa": (("qa",), {"labels": ("start", "end")}),
         "fill-mask": (("masked_lm",), {}),
     }
     return {name: small_model(folder / name, tokenizer, heads, **more) for name, (heads, more) in made.items()}
@@ -108,6 +109,22 @@ def test_tables_say_it_too(litebert: Run, models: dict[str, Path], tmp_path: Pat
     assert json.loads(stdout.splitlines()[-1])["abstained"] == sum(abstained)
 
 
+def test_questions_are_left_without_an_answer(litebert: Run, models: dict[str, Path], tmp_path: Path) -> None:
+    rows, out = write_json(tmp_path / "questions.json", squad()), tmp_path / "answers.jsonl"
+    assert litebert("predict", rows, "--model", models["qa"], "--out", out)[0] == 0
+    whole = [row.fields for row in read_rows(out)]
+    threshold = float(np.median([row["score"] for row in whole])) + 1e-6
+    assert litebert("predict", rows, "--model", models["qa"], "--abstain-below", threshold, "--out", out)[0] == 0
+    records = [row.fields for row in read_rows(out)]
+    assert [record["abstained"] for record in records] == [row["score"] < threshold for row in whole]
+    assert 0 < sum(record["abstained"] for record in records) < len(records)
+    for record, row in zip(records, whole, strict=True):
+        assert record["answer"] == (None if record["abstained"] else row["answer"])
+    code, stdout, _ = litebert("evaluate", "--model", models["qa"], "--data", rows, "--abstain-below", threshold)
+    assert code == 0
+    assert 0 <= json.loads(stdout.splitlines()[-1])["coverage"] <= 1
+
+
 def test_without_the_option_nothing_is_added(litebert: Run, models: dict[str, Path], data: Path) -> None:
     _, stdout, _ = litebert("predict", data, "--model", models["classify"])
     assert "abstained" not in json.loads(stdout.splitlines()[0])
@@ -137,7 +154,7 @@ def test_tasks_that_cannot_abstain(
     out = tmp_path / "out.jsonl"
     code, _, last = litebert("predict", data, "--model", models[task], "--abstain-below", 0.5, "--out", out)
     assert code == 2
-    assert f"{task} does not give one answer of several with a probability, classify and choice do" in last
+    assert f"{task} does not give one answer of several with a probability, classify, qa, choice do" in last
     assert not out.exists()
     if task == "ner":
         rows = write_jsonl(tmp_path / "ner.jsonl", ner_rows())

@@ -198,7 +198,7 @@ def test_what_tasks_say_of_their_answers() -> None:
     """What can be calibrated, left unanswered, and read in other words."""
     assert {name for name, task in TASKS.items() if task.decides} == {"classify", "multilabel", "ner", "choice", "qa"}
     answers = {name: task.answer_field for name, task in TASKS.items() if task.answer_field}
-    assert answers == {"classify": "label", "choice": "choice"}
+    assert answers == {"classify": "label", "choice": "choice", "qa": "answer"}
     assert {name for name, task in TASKS.items() if task.places} == {"ner", "qa"}
 
 
