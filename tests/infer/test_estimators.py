@@ -45,7 +45,7 @@ def model(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_model(tmp_path_factory.mktemp("models") / "start", tokenizer)
 
 
-def quick(kind: type[TextEstimator], model: Path, **changes: Any) -> TextEstimator:
+def quick(kind: type[TextEstimator], model: Path | str, **changes: Any) -> TextEstimator:
     """An estimator that is fitted in a moment."""
     settings = {"precision": "fp32", "patience": 0}
     return kind(
@@ -196,7 +196,7 @@ def test_check_n_features_in_and_names(model: Path) -> None:
     assert not hasattr(estimator, "feature_names_in_")
 
 
-@pytest.mark.parametrize("kind", [TextClassifier, TextRegressor])
+@EVERY
 def test_check_sample_weights(kind: type[Any], model: Path, fitted: dict[Any, Any]) -> None:
     """check_sample_weights_list, _not_an_array, _shape, _not_overwritten; check_sample_weight_equivalence for ones."""
     X, y = CASES[kind]
@@ -278,6 +278,11 @@ def test_search_and_cross_validation(model: Path) -> None:
     assert search.predict(TEXTS[:2]).shape == (2,)
     assert cross_val_score(quick(TextRegressor, model), *CASES[TextRegressor], cv=2).shape == (2,)
     assert cross_val_score(quick(TokenTagger, model), SENTENCES, TAGS, cv=2).shape == (2,)
+
+
+def test_models_are_taken_by_name() -> None:
+    classifier = quick(TextClassifier, "litebert-small", epochs=1).fit(TEXTS[:8], LABELS[:8])
+    assert classifier.predict(TEXTS[:3]).shape == (3,)
 
 
 def test_rows_are_held_out_of_every_class() -> None:
