@@ -58,7 +58,13 @@ def sst2(model: Path, out: Path, data: Path) -> list[float]:
         scores = []
         for seed in SEEDS:
             few = FinetuneSettings(
-                train_rows=500, seed=seed, epochs=10, evaluate_every=5, pooling="mean", learning_rate=1e-4
+                train_rows=500,
+                seed=seed,
+                epochs=10,
+                evaluate_every=5,
+                pooling="mean",
+                learning_rate=1e-4,
+                probe=False,  # which came later than most rows of docs/frontier.json
             )
             files = {"train": data / "train.tsv", "dev": data / "dev.tsv"}
             tuned = out / f"sst2-{seed}"

@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     model, data = find_model(arguments.model), Path(os.environ["LITEBERT_DATA"])
+    runs = arguments.out / "".join(letter if letter.isalnum() else "-" for letter in arguments.model).strip("-")
     for name in arguments.sets:
         if not (rows := arguments.out / "data" / name).exists():
             prepare_material(SETS[name], data, rows, TRIALS[name][0], {})
@@ -59,7 +60,7 @@ def main() -> None:
                 accuracy(
                     model,
                     arguments.out / "data" / name,
-                    arguments.out / f"{name}-{strength:g}-{seed}",
+                    runs / f"{name}-{strength:g}-{seed}",
                     replace(TRIALS[name][1], seed=seed, probe=strength > 0),
                     strength,
                 )

@@ -103,18 +103,30 @@ def write_text(path: Path, text: str) -> None:
             raise
 
 
-@contextmanager
-def held(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Keep other processes from `path` while the block lasts; gives False where one of them has it.
+LOCK, _ATTEMPTS = ".lock", 100
 
-    A file beside it says so, which the operating system lets go of however a process ends. wait: until it is free.
+
+@contextmanager
+def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Keep other processes from a folder while the block lasts; gives False where one of them has it.
+
+    A file in it says so, LOCK, which the operating system lets go of however a process ends, and which counts as
+    nothing for `require_empty`. The folder is made where there is none, and removed if nothing else has come into it.
+    wait: until it is free. Raises OutputError for a place that cannot be a folder.
     """
-    file, new = path.with_name(f".{path.name}.lock"), not path.parent.exists()
+    _require_folder(folder)
+    file, new = folder / LOCK, not folder.exists()
     lock = FileLock(file, blocking=wait)
-    with disk_errors(path):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(Timeout):
-            lock.acquire()
+    with disk_errors(folder):
+        for _ in range(_ATTEMPTS):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except FileNotFoundError:  # another process was done, and has removed the folder since
+                continue
+            except Timeout:
+                pass
+            break
     try:
         yield lock.is_locked
     finally:
@@ -124,25 +136,26 @@ def held(path: Path, *, wait: bool = False) -> Iterator[bool]:
             lock.release()
             if new:
                 with suppress(OSError):  # it holds something now
-                    path.parent.rmdir()
+                    folder.rmdir()
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Write to a place as the only process; raises OutputError where another one is at it."""
-    with held(path) as ours:
-        if not ours:
-            raise OutputError(f"{path} is being written by another process; wait for its end, or choose another folder")
-        yield
+def in_use(folder: Path) -> OutputError:
+    """Say that another process has a folder."""
+    return OutputError(f"{folder} is being written by another process; wait for its end, or choose another folder")
 
 
 def require_empty(path: Path, way_out: str = "choose another folder or remove this one") -> None:
     """Refuse an output folder that holds something already, or that cannot be."""
-    above = next((parent for parent in path.parents if parent.exists()), None)
+    _require_folder(path)
+    if path.is_dir() and any(file.name != LOCK for file in path.iterdir()):
+        raise OutputError(f"{path} is not empty; {way_out}")
+
+
+def _require_folder(path: Path) -> None:
+    """Refuse what cannot be a folder."""
+    above = next((parent for parent in (path, *path.parents) if parent.exists()), None)
     if above is not None and not above.is_dir():
         raise OutputError(f"{path}: {above} is a file, no folder; choose another place")
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise OutputError(f"{path} is not empty; {way_out}")
 
 
 def sha256(path: Path) -> str:

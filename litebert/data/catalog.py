@@ -73,14 +73,15 @@ def find_model(model: str | Path) -> Path:
         return MODELS / name
     if name not in (catalog := read_catalog()):
         return path
+    damaged = ""
     for place in places():
-        if all((place / name / file).is_file() for file in catalog[name].sha256):
-            if wrong := difference(place / name, catalog[name]):
-                raise ModelFolderError(
-                    f"{place / name} is not what the catalogue names so ({wrong}); remove that folder, and bring it "
-                    f"again with: litebert data get {name}"
-                )
-            return place / name
+        if (place / name).is_dir():
+            if not (wrong := difference(place / name, catalog[name])):
+                return place / name
+            said = f"{place / name} is not what the catalogue names so ({wrong}); remove that folder, and bring it"
+            damaged = damaged or f"{said} again with: litebert data get {name}"
+    if damaged:
+        raise ModelFolderError(damaged)
     raise ModelFolderError(f"{name} is not on this machine; bring it with: litebert data get {name}")
 
 

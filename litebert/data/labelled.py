@@ -31,8 +31,8 @@ LABEL_NAMES = ("label", "labels", "class", "category", "target")
 
 REGRESSION_VALUES = 10
 """More distinct labels than this that are all numbers, some with a fraction, are values, not classes."""
-LARGEST = 1e15
-"""Values of a regression beyond this cannot be learnt in fp32, where errors are squared."""
+LARGEST = 1e18
+"""The square of a larger value of a regression has no place in fp32."""
 MOST_CLASSES = 50
 """More classes than this must have two rows each on average, else the column holds something else."""
 
@@ -199,7 +199,7 @@ def number_of(value: object, column: str, where: str) -> float:
     """Return a field as a number; raises InputError where it is none, or one too large to compute with."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise InputError(f"{where}: {value!r} in {column!r} is no finite number; correct that row or remove it")

@@ -7,6 +7,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,10 +104,12 @@ def given_answers(value: object, column: str, where: str, context: str) -> tuple
                 '{"text": "Rome", "answer_start": 17}, [] where there is none'
             )
         start = answer.get("answer_start", answer.get("start"))
-        if start is not None and type(start) is not int:
+        if isinstance(start, float) and start.is_integer():  # as tables with gaps hold whole numbers
+            start = int(start)
+        if start is not None and (isinstance(start, bool) or not isinstance(start, Integral)):
             raise InputError(
                 f"{where}: {start!r} is no place of an answer (answer_start in {column!r}); write the number of its "
                 "first character, or leave it out"
             )
-        found.append(Given(answer["text"], max(context.find(answer["text"]), 0) if start is None else start))
+        found.append(Given(answer["text"], max(context.find(answer["text"]), 0) if start is None else int(start)))
     return tuple(found)

@@ -189,13 +189,13 @@ def _sit_all(
         for number, sitting in enumerate(wanted, 1):
             one, file = sitting.one, results / sitting.file
             place = work / f"{one.name}-{file.stem}"
-            with held(place) as ours:
+            with removed_if_empty(place), held(place) as ours:
                 if not ours:
                     elsewhere.append(sitting)
                 elif read_result(file) is None:
                     log(f"[{number}/{len(wanted)}] {sitting}")
                     server = out / "server" / f"seed-{sitting.seed}"
-                    result = sit(sitting, materials[one.name], plans[one.name], model, place, server)
+                    result = sit(sitting, materials[one.name], plans[one.name], model, place / "task", server)
                     write_text(file, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
                     publish(out)
     if elsewhere:

@@ -10,7 +10,7 @@ from typing import Any
 
 from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows
-from litebert.evaluate.calibration import reliability_bins
+from litebert.evaluate.calibration import Calibration, Decisions, reliability_bins
 from litebert.evaluate.unknowns import told_apart
 from litebert.exam.baseline import baseline
 from litebert.exam.material import Material
@@ -81,8 +81,7 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
     decisions = found.decisions
     bins = before = None
     if decisions is not None:
-        hot = report.calibration.temperature if report.calibration else 1.0
-        raw = decisions._replace(logits=decisions.logits * hot)
+        raw = uncalibrated(decisions, report.calibration)
         bins, before = (reliability_bins(one.confidences, one.correct) for one in (decisions, raw))
     others = {name: _judged(predictor, file).metrics for name, file in material.others_files().items()}
     unknown = _unknown(predictor, found, material)
@@ -106,6 +105,11 @@ def _taught(sitting: Sitting, material: Material, plan: Plan, model: Path, work:
             "curve": _curve(tuned / "training" / "metrics.jsonl", report.primary_metric, result.learning_rate),
         }
     )
+
+
+def uncalibrated(decisions: Decisions, calibration: Calibration | None) -> Decisions:
+    """What the model says without the temperature that its head was divided by."""
+    return decisions if calibration is None else decisions._replace(logits=decisions.logits * calibration.temperature)
 
 
 def _judged(predictor: Predictor, file: Path) -> Judged:

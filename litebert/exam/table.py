@@ -93,7 +93,10 @@ class Line:
     def bins(self, *, before: bool = False) -> list[Bin]:
         """How sure the model is and how often right, over all seeds; before: without the temperature."""
         name = "reliability_before" if before else "reliability"
-        found = [result.get(name) or () for result in self.results.get(MODEL, ())]
+        results = self.results.get(MODEL, ())
+        if any(name not in result for result in results):  # one of them was made by an older litebert
+            return []
+        found = [result[name] or () for result in results]
         return pooled_bins([[Bin(*one) for one in bins] for bins in found])
 
     def calibration_error(self, *, before: bool = False) -> float | None:

@@ -22,7 +22,13 @@ def answer_field(task: AnyTask | None, threshold: float) -> str:
 
 
 def withheld(record: Mapping[str, Any], field: str, threshold: float) -> Row:
-    """A record with `abstained`; where it is true the answer is None, and its probabilities tell what it would be."""
+    """A record with `abstained`; where it is true the answer is None, and its probabilities remain."""
+    abstained = sureness(record) < threshold
+    empty = {name: None for name in (field, "start", "end") if name in record}
+    return dict(record) | (empty if abstained else {}) | {"abstained": abstained}
+
+
+def sureness(record: Mapping[str, Any]) -> float:
+    """The probability of an answer, as it is written."""
     scores = record["scores"] if "scores" in record else [record["score"]]
-    abstained = max(scores.values() if isinstance(scores, Mapping) else scores) < threshold
-    return dict(record) | ({field: None} if abstained else {}) | {"abstained": abstained}
+    return float(max(scores.values() if isinstance(scores, Mapping) else scores))

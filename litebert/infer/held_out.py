@@ -61,11 +61,11 @@ def held_out_metrics(
         ),
         masking=MaskSettings(unit="word"),
     )
-    rarity = _rarity(corpus)
     objective = PretrainObjective(model, settings, precision, compiled=False)
     special = SpecialIds.of(tokenizer)
     found: dict[str, dict[str, Any]] = {}
     with progress("evaluating", len(places), "sources") as advance:
+        rarity = _rarity(corpus)
         for name, documents in places.items():
             source = WindowSource({corpus.path: 1.0}, special, settings, 0, "held_out", documents)
             counts: Counts = Counter(documents=len(documents))

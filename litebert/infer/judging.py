@@ -17,10 +17,9 @@ from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles
 from litebert.evaluate.selective import selective_metrics
 from litebert.evaluate.unknowns import told_apart
-from litebert.infer.abstaining import answer_field
+from litebert.infer.abstaining import answer_field, sureness
 from litebert.infer.predictor import Judged, Predictor, held_out, judged, load, task_to_judge
 from litebert.tasks.table import AnyTask
-from litebert.tasks.task import DIGITS
 from litebert.text.perturb import PERTURBATIONS, perturb
 
 ONE_LABEL = "single_label_classification"
@@ -79,8 +78,10 @@ def judge_model(
     metrics = result.metrics
     if questions.abstain_below is not None:
         assert result.decisions is not None
-        sure = result.decisions.confidences.round(DIGITS)  # as `predict` writes them
-        metrics |= selective_metrics(sure, result.decisions.correct, questions.abstain_below)
+        answers = task.answers(result.encoded, result.outputs, predictor.labels, predictor.decision)
+        sure = np.array([sureness(answer.to_dict()) for answer in answers])  # as `predict` writes them
+        right = task.right_answers(rows, answers, result.decisions)
+        metrics |= selective_metrics(sure, right, questions.abstain_below)
     if questions.out_of_scope is not None:
         metrics["out_of_scope"] = _unknowns(predictor, task, result, columns, questions)
     if questions.perturb:

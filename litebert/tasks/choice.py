@@ -294,8 +294,8 @@ def _choices(fields: Mapping[str, Any], where: str) -> tuple[str, ...]:
     else:
         numbered = sorted((name for name in fields if _NUMBERED.match(name)), key=_number)
         found = tuple(text_of(fields[name], name, where) for name in numbered)
-        while found and not found[-1].strip():  # of a row with fewer choices than the others
-            found = found[:-1]
+    while found and not found[-1].strip():  # of a row with fewer choices than the others
+        found = found[:-1]
     if len(found) < 2:
         raise InputError(f"{where}: {len(found)} choices; a row needs two or more")
     if not all(choice.strip() for choice in found):

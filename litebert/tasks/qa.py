@@ -22,7 +22,7 @@ from litebert.data.questions import Given, given_answers, place_of, read_squad
 from litebert.data.rows import STDIN, Row
 from litebert.errors import InputError
 from litebert.evaluate.calibration import Decisions
-from litebert.evaluate.metrics import Doubles, Floats, Metrics
+from litebert.evaluate.metrics import Bools, Doubles, Floats, Metrics
 from litebert.evaluate.squad import exact_match, squad_metrics
 from litebert.tasks.imitation import Opinion, grouped_divergence
 from litebert.tasks.task import (
@@ -219,7 +219,11 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         if not any(target.answers for target in rows.targets):
             raise InputError(f"{rows.source}: no question has an answer; there is nothing to learn")
         answered = ((given.context, target.answers) for given, target in zip(rows.inputs, rows.targets, strict=True))
-        if all(place_of(answers[0], context) is None for context, answers in answered if answers):
+        if not any(
+            answers[0].text.strip() and place_of(answers[0], context) is not None
+            for context, answers in answered
+            if answers
+        ):
             raise InputError(
                 f"{rows.source}: no answer stands in its context; answers are learnt as places there, word for word"
             )
@@ -400,6 +404,13 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
     def varied(self, gold: QaGold) -> bool:
         """Whether there are different answers."""
         return len({target.answers for target in gold.targets}) > 1
+
+    def right_answers(
+        self, rows: Labelled[Question, Target], answers: Sequence[QuestionAnswer], decisions: Decisions
+    ) -> Bools:
+        """Exact matches with one of the right answers, or with their being none."""
+        texts = [[given.text for given in target.answers] or [""] for target in rows.targets]
+        return np.array([any(exact_match(t, a.answer) for t in right) for right, a in zip(texts, answers, strict=True)])
 
     def answer_of(self, fields: Mapping[str, Any], where: str) -> str:
         """`answer`."""

@@ -30,7 +30,7 @@ from litebert.data.labelled import (
 from litebert.data.rows import Row, place, read_rows
 from litebert.errors import ConfigError, InputError
 from litebert.evaluate.calibration import Decisions
-from litebert.evaluate.metrics import Floats, Metrics
+from litebert.evaluate.metrics import Bools, Floats, Metrics
 from litebert.text.tokenizer import Tokenizer
 
 DIGITS = 6
@@ -315,6 +315,10 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
         A head that gives its outputs divided by a number gives the probabilities of that temperature.
         """
         raise NotImplementedError(f"{self.name} has no classes")
+
+    def right_answers(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any], decisions: Decisions) -> Bools:
+        """Which rows' answers are right, for tasks with an `answer_field`: (R,)."""
+        return decisions.correct
 
     # --- answers of any system ---
 

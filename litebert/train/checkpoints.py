@@ -42,6 +42,9 @@ class Progress:
     """How often it did."""
     losses: tuple[float, ...] = ()
     """Of the last steps, for noticing a divergence."""
+    earlier_steps: int = 0
+    """Done by the run that this one branched off, up to there."""
+    earlier_tokens: int = 0
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Progress":

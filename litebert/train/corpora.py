@@ -1,6 +1,7 @@
 """The prepared folders a run reads, as it finds them at its start, and the settings it was begun with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from litebert.console import log
 from litebert.data.batches import DataSettings, SpecialIds, WindowSource
 from litebert.data.shards import CorpusSplit, TokenCorpus, open_corpus
 from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError
-from litebert.files import require_empty
+from litebert.files import LOCK, held, in_use, require_empty
 from litebert.model.config import AlbertConfig
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.loop import LoopSettings, Metrics
@@ -69,6 +70,15 @@ def weighted(items: Sequence[str]) -> dict[str, float]:
     return folders
 
 
+@contextmanager
+def run_alone(out: Path, world: World) -> Iterator[None]:
+    """Have a run's folder for the processes of this run; raises OutputError, in all of them, where others have it."""
+    with held(out) if world.is_first else nullcontext(True) as ours:
+        if world.any(not ours):
+            raise in_use(out)
+        yield
+
+
 def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
     """Tell whether `out` holds this run already, begun with the same settings.
 
@@ -76,7 +86,7 @@ def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
     there, or `resume` is not set; CheckpointError if settings differ that change what is computed.
     """
     if not resume or not (out / "config.toml").exists():
-        if resume and out.is_dir() and [path.name for path in out.iterdir()] == [TEXT_FOLDER]:
+        if resume and out.is_dir() and {path.name for path in out.iterdir()} - {LOCK} == {TEXT_FOLDER}:
             return False  # the run was interrupted before its first step
         require_empty(out, "add --resume to go on with the run there, or choose another folder")
         return False
@@ -134,11 +144,14 @@ def held_out_sources(settings: TextRunSettings, tokenizer: Tokenizer) -> dict[st
 
 
 def joined(found: Mapping[str, Metrics]) -> Metrics:
-    """The mean over all folders, and beside it what was found in each, as `mlm_loss/NAME`."""
-    (first, *_), count = found.values(), len(found)
-    if count == 1:
-        return first
-    means = {key: sum(metrics[key] for metrics in found.values()) / count for key in first}
+    """The mean over all folders that have a figure, and beside it what was found in each, as `mlm_loss/NAME`."""
+    if len(found) == 1:
+        return next(iter(found.values()))
+    values: dict[str, list[float]] = {}
+    for metrics in found.values():
+        for key, value in metrics.items():
+            values.setdefault(key, []).append(value)
+    means = {key: sum(some) / len(some) for key, some in values.items()}
     return means | {f"{key}/{name}": value for name, metrics in found.items() for key, value in metrics.items()}
 
 

@@ -3,7 +3,7 @@
 The run folder, its resumption and all that may happen to it are those of pre-training (see session.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from litebert.train.corpora import (
     held_out_sources,
     open_folders,
     require_length,
+    run_alone,
     training_source,
 )
 from litebert.train.loop import Metrics, autocast, choose_device, stop_signals
@@ -62,7 +63,7 @@ def distill(settings: DistillSettings, out: Path, *, resume: bool = False) -> Te
 
     Raises what `pretrain` raises, and ConfigError if student and teacher do not fit together.
     """
-    with world(choose_device(settings.loop.device)) as here, stop_signals() as received:
+    with world(choose_device(settings.loop.device)) as here, stop_signals() as received, run_alone(out, here):
         return _distill(settings, out, resume or restarted(), here, received)
 
 
@@ -110,7 +111,7 @@ def _distill(
         world=here,
         reader=reading.teacher,
     )
-    kept = [*TRAINED, "compressed", *(["length"] if "embed" in heads else [])]
+    kept = [*TRAINED, *(["length"] if "embed" in heads else [])]
     run = TextRun(
         settings=settings,
         out=out,
@@ -122,7 +123,7 @@ def _distill(
         trained=student,
         model=model,
         objective=objective,
-        kept={name: loaded.extra[name] for name in kept if name in loaded.extra},
+        kept={name: loaded.extra[name] for name in kept if name in loaded.extra} | _origin(loaded.extra),
         probe=judge if settings.probes else None,
     )
     return TextRunReport(**run.go(received, known))
@@ -134,6 +135,13 @@ def _say_left_out(student: Path, heads: list[str]) -> None:
     if left_out:
         way = "; teaching.masked_lm = 1 keeps masked_lm" if "masked_lm" in left_out else ""
         log(f"note: {student} has heads that are not taught, and are left out: {', '.join(left_out)}{way}")
+
+
+def _origin(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What the student was compressed from; how close it was before it was taught no longer holds."""
+    if "compressed" not in extra:
+        return {}
+    return {"compressed": {name: value for name, value in extra["compressed"].items() if name != "closeness"}}
 
 
 class _Reading(NamedTuple):

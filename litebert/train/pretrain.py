@@ -29,6 +29,7 @@ from litebert.train.corpora import (
     open_folders,
     require_length,
     require_tokenizer,
+    run_alone,
     training_source,
 )
 from litebert.train.hooks import PlateauWatch
@@ -82,7 +83,7 @@ def pretrain(settings: PretrainSettings, out: Path, *, resume: bool = False) -> 
     not those of the run; DataFolderError and ModelFolderError for inputs that do not fit; TrainingError if it diverges
     again and again; Stopped after SIGTERM or Ctrl-C, when a checkpoint has been written.
     """
-    with world(choose_device(settings.loop.device)) as here, stop_signals() as received:
+    with world(choose_device(settings.loop.device)) as here, stop_signals() as received, run_alone(out, here):
         return _pretrain(settings, out, resume or restarted(), here, received)
 
 

@@ -23,7 +23,7 @@ from litebert import config
 from litebert.console import log, progress
 from litebert.data.labelled import Columns
 from litebert.errors import ConfigError, OutputError
-from litebert.files import alone, require_empty, sha256, write_text
+from litebert.files import held, in_use, require_empty, sha256, write_text
 from litebert.interop.huggingface import WEIGHTS
 from litebert.train.finetune import carry_out
 from litebert.train.fit import Evaluation, Fit, Watch
@@ -114,7 +114,9 @@ def search(
     require_empty(out)
     job = read_job(task, model=model, train=train, dev=dev, columns=columns, settings=settings)
     folder = out.with_name(f"{out.name}.tune")
-    with alone(folder):
+    with held(folder) as ours:
+        if not ours:
+            raise in_use(folder)
         finished = _claim(folder, job)
         job.announce()
         with progress("tuning", trials, "trials") as advance:
@@ -124,12 +126,12 @@ def search(
                 log(finished[-1].said(job.primary))
                 write_text(folder / TRIALS, "".join(json.dumps(asdict(trial)) + "\n" for trial in finished))
                 advance()
-    winner = _best(finished)
-    chosen = replace(job, settings=_with(job, winner.settings))
-    recipe = folder / "recipe.toml"
-    write_text(recipe, config.dump(_recipe(chosen.settings)))
-    log(f"the best is {winner.said(job.primary)}; its recipe, for --config: {recipe}")
-    return SearchReport(trials=finished, winner=winner.number, recipe=recipe, finetuned=carry_out(chosen, out))
+        winner = _best(finished)
+        chosen = replace(job, settings=_with(job, winner.settings))
+        recipe = folder / "recipe.toml"
+        write_text(recipe, config.dump(_recipe(chosen.settings)))
+        log(f"the best is {winner.said(job.primary)}; its recipe, for --config: {recipe}")
+        return SearchReport(trials=finished, winner=winner.number, recipe=recipe, finetuned=carry_out(chosen, out))
 
 
 class _EndedEarly(Exception):

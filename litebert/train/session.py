@@ -7,7 +7,6 @@ A run folder holds `config.toml` (resolved, written before step 1), `metrics.jso
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGTERM, Signals
@@ -22,7 +21,7 @@ from litebert import config
 from litebert.console import log, progress
 from litebert.data.batches import BatchStream
 from litebert.errors import CheckpointError, Stopped, TrainingError
-from litebert.files import alone, write_text
+from litebert.files import write_text
 from litebert.train import checkpoints
 from litebert.train.hooks import Checkpointer, Evaluator, MetricsLog, ProgressBar, describe
 from litebert.train.loop import Diverged, Hook, LoopSettings, Metrics, Objective, Run, train, uses_bf16
@@ -69,13 +68,8 @@ class Session:
             received: the number of the signal that asks for an end, 0 for none.
             known: the folder is that of this run.
 
-        Raises OutputError where another process is at it, CheckpointError, TrainingError if the run diverges again
-        and again, and Stopped.
+        Raises CheckpointError, TrainingError if the run diverges again and again, and Stopped.
         """
-        with alone(self.folder) if self.run.world.is_first else nullcontext():
-            return self._go(received, known)
-
-    def _go(self, received: Callable[[], int], known: bool) -> Metrics:
         run = self.run
         run.world.wait()  # until all processes have seen that the folder may be written
         if known and checkpoints.saved(self.folder):
@@ -189,7 +183,14 @@ class Session:
                 "run: give the same folders and the same --seed"
             )
         reached = manifest.progress
-        self._continue(checkpoints.Progress(data=reached.data, skipped=reached.skipped, losses=reached.losses))
+        begin = checkpoints.Progress(
+            data=reached.data,
+            skipped=reached.skipped,
+            losses=reached.losses,
+            earlier_steps=reached.earlier_steps + reached.step,
+            earlier_tokens=reached.earlier_tokens + reached.tokens,
+        )
+        self._continue(begin)
         self.incidents.append(("branched", f"begins with step {reached.step:,} of {branch}"))
 
     def _resume(self) -> None:

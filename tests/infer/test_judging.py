@@ -119,10 +119,13 @@ def test_questions_are_left_without_an_answer(litebert: Run, models: dict[str, P
     assert [record["abstained"] for record in records] == [row["score"] < threshold for row in whole]
     assert 0 < sum(record["abstained"] for record in records) < len(records)
     for record, row in zip(records, whole, strict=True):
-        assert record["answer"] == (None if record["abstained"] else row["answer"])
+        for name in ("answer", "start", "end"):
+            assert record[name] == (None if record["abstained"] else row[name])
     code, stdout, _ = litebert("evaluate", "--model", models["qa"], "--data", rows, "--abstain-below", threshold)
     assert code == 0
-    assert 0 <= json.loads(stdout.splitlines()[-1])["coverage"] <= 1
+    metrics = json.loads(stdout.splitlines()[-1])
+    assert metrics["abstained"] == sum(record["abstained"] for record in records)
+    assert metrics["coverage"] == pytest.approx(1 - metrics["abstained"] / len(records))
 
 
 def test_without_the_option_nothing_is_added(litebert: Run, models: dict[str, Path], data: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 import litebert
 from litebert.data.batches import DataSettings
 from litebert.data.pairs import PairSettings
+from litebert.data.prepare import prepare
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError, ModelFolderError
 from litebert.interop.huggingface import load_model, save_model
@@ -117,6 +118,23 @@ def test_another_width_goes_through_projections_that_are_thrown_away(
     assert load_model(report.model).config.hidden_size == 16
     distill(wanted, tmp_path / "again")
     assert same(weights(tmp_path / "run"), weights(tmp_path / "again"))
+
+
+def test_sources_with_little_to_compare_are_evaluated_all_the_same(
+    prepared: Path, student: Path, teacher: Path, tmp_path: Path
+) -> None:
+    """One of them has a single held-out sequence, which has no other one to be told from."""
+    documents = [{"text": f"It is one of {words}, and short."} for words in ("two texts", "few lines")]
+    (tmp_path / "one.jsonl").write_text("".join(json.dumps(document) + "\n" for document in documents))
+    prepare([tmp_path / "one.jsonl"], prepared / TOKENIZER_FOLDER, tmp_path / "one", held_out=0.5, processes=1)
+    wanted = settings(prepared, student, teacher, loop=replace(LOOP, steps=1, evaluate_every=1))
+    for order in ((prepared, tmp_path / "one"), (tmp_path / "one", prepared)):
+        run = tmp_path / f"run-{order[0].name}"
+        distill(replace(wanted, folders={str(folder): 1.0 for folder in order}), run)
+        (found,) = held_out(run)
+        assert found["nearest"] == found[f"nearest/{prepared.name}"]
+        assert "nearest/one" not in found
+        assert found["cosine"] == pytest.approx((found["cosine/one"] + found[f"cosine/{prepared.name}"]) / 2, abs=1e-5)
 
 
 def test_two_processes_teach_as_one_does(prepared: Path, teacher: Path, tmp_path: Path) -> None:

@@ -105,9 +105,10 @@ def test_the_random_twin_has_the_shape_and_none_of_the_weights(model: Path, data
     assert not torch.allclose(twin[name], start[name], atol=1e-2)
 
 
-def test_dropout_is_the_models_unless_it_is_given(model: Path, data: Path, tmp_path: Path) -> None:
-    weights = []
-    for dropout in (None, 0.0, 0.5):
+def test_dropout_is_the_models_unless_it_is_given(tokenizer: Tokenizer, data: Path, tmp_path: Path) -> None:
+    wet = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "embedding_dropout_prob"), 0.1)
+    model, weights = small_model(tmp_path / "wet", tokenizer, **wet), []
+    for dropout in (None, 0.1, 0.0):
         tune(model, data, tmp_path / f"{dropout}", dropout=dropout, epochs=4.0, probe=False)
         weights.append((tmp_path / f"{dropout}" / "model.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]

@@ -18,6 +18,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from litebert.data.batches import PretrainBatch, StreamState
 from litebert.errors import CheckpointError, OutputError, TrainingError
+from litebert.files import LOCK
 from litebert.train import checkpoints
 from litebert.train import pretrain as pretraining
 from litebert.train.guard import FEWEST, SPIKES, Guard
@@ -58,12 +59,18 @@ def test_a_run_has_one_process(prepared: Path, tmp_path: Path) -> None:
     while lines(run) < 1 and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGSTOP)
-    with pytest.raises(OutputError, match="is being written by another process; wait for its end"):
-        pretrain(wanted, run, resume=True)
-    process.kill()
-    process.communicate()
+    try:
+        with pytest.raises(OutputError, match="is being written by another process; wait for its end"):
+            pretrain(wanted, run, resume=True)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (run / LOCK).exists(), "what a kill leaves does no harm"
     pretrain(wanted, run, resume=True)
     assert not list(run.glob(".*"))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / LOCK).write_text("")
+    pretrain(replace(wanted, loop=replace(LOOP, steps=1)), tmp_path / "empty", resume=True)
 
 
 def test_sigterm_saves_and_exits(prepared: Path, tmp_path: Path) -> None:

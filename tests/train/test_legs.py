@@ -1,5 +1,6 @@
 """Runs in legs: bounded in minutes, prolonged, and cut by a branch of their own steps and schedule."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,11 @@ def test_a_branch_goes_on_where_its_run_is(prepared: Path, tmp_path: Path) -> No
     pretrain(branch, tmp_path / "branch")
     pretrain(trunk(prepared, 5), tmp_path / "trunk", resume=True)
     assert same(weights(tmp_path / "branch"), weights(tmp_path / "trunk"))
+    first, second = (
+        json.loads((tmp_path / run / "model" / "litebert.json").read_text())["extra"] for run in ("branch", "trunk")
+    )
+    assert first == second, "what the trunk had read until then counts as well"
+    assert first["trained_steps"] == 5
 
 
 def test_a_branch_that_does_not_fit_is_refused(prepared: Path, tmp_path: Path) -> None:
