@@ -91,7 +91,8 @@ def main() -> None:
             mean, _, (low, high) = mean_and_interval(scores)
             table[f"{rows}: {way}"] = {"accuracy": scores, "agreement": alike}
             agreed = sum(alike) / len(alike)
-            print(f"| {rows:,} | {way} | {mean:.4f} | {low:.4f} to {high:.4f} | {agreed:.4f} |", flush=True)
+            spread = f"{low:.4f} to {high:.4f}" if len(scores) > 1 else "one seed"
+            print(f"| {rows:,} | {way} | {mean:.4f} | {spread} | {agreed:.4f} |", flush=True)
     print(json.dumps(table))
 
 
