@@ -155,7 +155,8 @@ def _require_folder(path: Path) -> None:
     """Refuse what cannot be a folder."""
     above = next((parent for parent in (path, *path.parents) if parent.exists()), None)
     if above is not None and not above.is_dir():
-        raise OutputError(f"{path}: {above} is a file, no folder; choose another place")
+        what = path if above == path else f"{path}: {above}"
+        raise OutputError(f"{what} is a file, no folder; choose another place")
 
 
 def sha256(path: Path) -> str:

@@ -442,7 +442,7 @@ def test_a_folder_with_something_else_is_not_touched(run: Run, tmp_path: Path) -
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match="not empty"):
         run(tmp_path / "out")
-    with pytest.raises(OutputError, match="not empty"):
+    with pytest.raises(OutputError, match=r"thesis\.txt is a file, no folder; choose another place"):
         run(tmp_path / "out" / "thesis.txt")
     with pytest.raises(OutputError):
         run(tmp_path / "out" / "thesis.txt" / "below")
