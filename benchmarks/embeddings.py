@@ -5,7 +5,8 @@
 Means over tokens, in fp32; Spearman's correlation times 100, accuracy in per cent. With --source NAME also how close
 each model is to the one it was made of, as the mean cosine of their vectors, by kind of text: requests (CLINC150's dev
 rows), captions and headlines (STS-B's dev rows), single sentences and paragraphs of 80 to 150 words (pages of
-governments). Ends with one JSON line.
+governments). With --baselines also the first model with random weights in its place, and TF-IDF of words and pairs of
+words, fitted to the texts of STS-B's training rows and CLINC150's examples. Ends with one JSON line.
 """
 
 import argparse
@@ -13,6 +14,13 @@ import json
 import os
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from litebert.data.catalog import find_model
 from litebert.data.rows import read_rows, write_rows
@@ -26,8 +34,11 @@ from litebert.evaluate.embeddings import (
     sts_spearman,
 )
 from litebert.interop.huggingface import load_model
+from litebert.model.encoder import Albert
+from litebert.model.heads import build_model
 from litebert.text.tokenizer import load_tokenizer
 
+SIDES = ("sentence1", "sentence2")
 TEST = STS_B.with_name("sts-test-labelled.tsv")
 
 
@@ -61,10 +72,37 @@ def vectors(name: str, texts: dict[str, list[str]]) -> dict[str, Vectors]:
     return {kind: sentence_vectors(encoder, tokenizer, some, max_length=256) for kind, some in texts.items()}
 
 
+def twin(name: str) -> Albert:
+    """An encoder of the shape of a model, with random weights."""
+    config = load_model(find_model(name), ()).config
+    return build_model(config, (), generator=torch.Generator().manual_seed(1)).albert
+
+
+def tf_idf(place: Path, test: Path) -> dict[str, float]:
+    """The same marks for cosines of TF-IDF vectors, and for logistic regression on them."""
+    pairs = {
+        name: [row for _, row in read_rows(file)] for name, file in (("sts_b", place / STS_B), ("sts_b_test", test))
+    }
+    train = [str(row[side]) for _, row in read_rows(place / STS_B.with_name("train.tsv")) for side in SIDES]
+    marks: dict[str, float] = {}
+    words = TfidfVectorizer(ngram_range=(1, 2)).fit(train)
+    for name, rows in pairs.items():
+        one, other = (words.transform([str(row[side]) for row in rows]) for side in SIDES)
+        cosines = np.asarray(one.multiply(other).sum(1)).ravel()
+        marks[name] = 100 * float(spearmanr(cosines, [float(row["score"]) for row in rows]).statistic)
+    (texts, labels), (others, gold) = (
+        [(place / CLINC150 / part / file).read_text(encoding="utf-8").splitlines() for file in ("seq.in", "label")]
+        for part in ("train_10", "valid")
+    )
+    fitted = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(C=10, max_iter=1000))
+    return marks | {"clinc150": 100 * float(fitted.fit(texts, labels).score(others, gold))}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--source", help="model to compare the vectors with")
+    parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--work", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     place = Path(os.environ["LITEBERT_DATA"])
@@ -88,6 +126,16 @@ def main() -> None:
         cells = [name, *(f"{value:.1f}" for value in table[name].values()), *(f"{c:.3f}" for c in closeness.values())]
         table[name] |= closeness
         print(f"| {' | '.join(cells)} |", flush=True)
+    if arguments.baselines:
+        tokenizer, encoder = load_tokenizer(find_model(arguments.models[0])), twin(arguments.models[0])
+        table["random twin"] = {
+            "sts_b": sts_spearman(encoder, tokenizer, place / STS_B),
+            "sts_b_test": sts_spearman(encoder, tokenizer, test),
+            "clinc150": intent_accuracy(encoder, tokenizer, place / CLINC150),
+        }
+        table["TF-IDF"] = tf_idf(place, test)
+        for name in ("random twin", "TF-IDF"):
+            print(f"| {name} | {' | '.join(f'{value:.1f}' for value in table[name].values())} |{' |' * len(texts)}")
     print(json.dumps(table))
 
 
