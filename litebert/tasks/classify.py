@@ -15,7 +15,7 @@ from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Floats, Metrics, classification_metrics, confusion, label_metrics
 from litebert.tasks.imitation import Opinion, divergence, row_table
-from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Weighting, label_weights, not_judged, shares, skewed
+from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Weighting, label_weights, shares, skewed
 from litebert.tasks.texts import TextInput, TextTask, probabilities
 
 
@@ -63,7 +63,7 @@ class Classify(TextTask[str, Ints]):
 
     def judging_notes(self, gold: Ints, labels: Sequence[str]) -> list[str]:
         """Labels that do not occur."""
-        return not_judged(labels, np.bincount(gold, minlength=len(labels)).tolist())
+        return self.not_judged(labels, np.bincount(gold, minlength=len(labels)).tolist())
 
     def lesson(self, encoded: Encoded, gold: Ints, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """Each window is trained with the row's label."""

@@ -17,7 +17,7 @@ from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Bools, Floats, Metrics, multilabel_metrics
 from litebert.tasks.imitation import Opinion, row_table
-from litebert.tasks.task import DIGITS, IMBALANCE, Encoded, ItemLoss, Lesson, Weighting, not_judged, shares
+from litebert.tasks.task import DIGITS, IMBALANCE, Encoded, ItemLoss, Lesson, Weighting, shares
 from litebert.tasks.texts import TextInput, TextTask
 
 Labels = tuple[str, ...]
@@ -83,7 +83,7 @@ class Multilabel(TextTask[Labels, Bools]):
 
     def judging_notes(self, gold: Bools, labels: Sequence[str]) -> list[str]:
         """Labels that do not occur."""
-        return not_judged(labels, gold.sum(0).tolist())
+        return self.not_judged(labels, gold.sum(0).tolist())
 
     def lesson(self, encoded: Encoded, gold: Bools, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """Each window is trained with the row's labels; rows that have a rare label count more for it."""

@@ -27,18 +27,7 @@ from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag,
 from litebert.evaluate.metrics import Doubles, Floats, Metrics
 from litebert.tasks.imitation import divergence
 from litebert.tasks.spans import Spans, conll_rows, spans_of
-from litebert.tasks.task import (
-    DIGITS,
-    Encoded,
-    ItemLoss,
-    Lesson,
-    Task,
-    Weighting,
-    Windowing,
-    not_judged,
-    sequence_of,
-    shares,
-)
+from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Task, Weighting, Windowing, sequence_of, shares
 from litebert.text.tokenizer import Tokenizer
 
 _ALONE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -199,7 +188,7 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         """Kinds of entities that do not occur."""
         counts = Counter(span.label for spans in gold.spans for span in spans)
         kinds = sorted({tag[1] for label in labels if (tag := parse_tag(label))})
-        return not_judged(kinds, [counts[kind] for kind in kinds])
+        return self.not_judged(kinds, [counts[kind] for kind in kinds])
 
     def lesson(self, encoded: NerEncoded, gold: NerGold, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """Every window learns the tags of its words, on average; what it counts is their number."""

@@ -246,6 +246,17 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
         """What these targets cannot tell of a model that is judged by them."""
         return []
 
+    @staticmethod
+    def not_judged(labels: Sequence[str], counts: Sequence[int]) -> list[str]:
+        """Say that labels do not occur."""
+        absent = [label for label, count in zip(labels, counts, strict=True) if not count]
+        if not absent:
+            return []
+        names = ", ".join(map(repr, absent[:5])) + (", …" if len(absent) > 5 else "")
+        have = "has" if len(absent) == 1 else "have"
+        share = f"{len(absent):,} of the {len(labels):,} labels"
+        return [f"{share} {have} no row ({names}): what is learnt of them is not judged"]
+
     @abstractmethod
     def lesson(self, encoded: EncodedT, gold: GoldT, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """How the training rows are learnt."""
@@ -332,18 +343,6 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     @abstractmethod
     def score(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any]) -> Metrics:
         """Metrics of plain answers to the rows, in their order, as the official scripts compute them."""
-
-
-def not_judged(labels: Sequence[str], counts: Sequence[int]) -> list[str]:
-    """Say that labels do not occur."""
-    absent = [label for label, count in zip(labels, counts, strict=True) if not count]
-    if not absent:
-        return []
-    names = ", ".join(map(repr, absent[:5])) + (", …" if len(absent) > 5 else "")
-    have = "has" if len(absent) == 1 else "have"
-    return [
-        f"{len(absent):,} of the {len(labels):,} labels {have} no row ({names}): what is learnt of them is not judged"
-    ]
 
 
 def _repeated(ids: Sequence[str]) -> list[int]:

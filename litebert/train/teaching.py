@@ -44,11 +44,11 @@ from litebert.train.loop import Metrics
 from litebert.train.parallel import World
 
 PARTS = ("hidden", "relations", "sentence", "similarity", "comparison", "masked_lm")
-CLOSE = 1000
-"""Sequences, at most, among which the nearest one is looked for."""
-
 OPTIONAL = ("relations", "comparison", "masked_lm")
 """Those that cost much, or have no meaning everywhere, and are computed where they count."""
+
+CLOSE = 1000
+"""Sequences, at most, among which the nearest one is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
