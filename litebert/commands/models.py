@@ -89,8 +89,8 @@ def compress(
     layers
         Layers of the result; those of the source where not given.
     start
-        What a shared block starts from: the average of the source's layers, one of them by its number, or the best of
-        all these on real text.
+        What a shared block starts from: average (of the source's layers), fit (to them on real text), one of them by
+        its number, or best: of all these, on real text.
     text
         Files or folders of prose to solve and compare on; $LITEBERT_DATA/corpus, else the documentation of Python's
         library, where not given.

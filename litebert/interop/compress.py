@@ -3,7 +3,8 @@
 1. Sentences are taken from real text, some of them held out.
 2. The embedding is solved for at the new width (`factorize`).
 3. Each block of the sharing plan starts from the source's layers that it stands for: their mean with units in one order
-   (`merge`), or one of them; `best` tries all on real text and takes the one whose sentence vectors are closest.
+   or their fit on real tokens (`merge`), or one of them; `best` tries all on real text and takes the one whose sentence
+   vectors are closest.
 4. What else the source has is carried over: pooler, heads of tasks, tokenizer, settings of sentence-transformers; the
    masked-token head where the embedding, whose table is its matrix, is copied.
 5. The result is held against its source on the held-out sentences, before anything is trained.
@@ -28,7 +29,7 @@ from litebert.files import new_folder, require_empty
 from litebert.interop.compressed import Closeness, CompressReport, closeness
 from litebert.interop.factorize import Factorized, copied, factorize, sensitivity, sentence_vectors
 from litebert.interop.huggingface import SavedModel, read_model, save_model
-from litebert.interop.merge import State, aligned_attention, aligned_ffn, low_rank, mean
+from litebert.interop.merge import Aligned, Grams, State, aligned_attention, aligned_ffn, fit, low_rank, mean, watched
 from litebert.interop.sentences import SENTENCE_FILES
 from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Albert
@@ -38,6 +39,9 @@ from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 
 HELD_OUT, TO_SOLVE, TO_TRY = 1000, 4000, 200
 """Sentences: to compare on, to solve the embedding on, and of these to try starts on."""
+
+TO_FIT = 32768
+"""Tokens, of those to solve on, that layers are fitted on."""
 
 _FEWEST = 50
 _LENGTH = 128
@@ -53,6 +57,26 @@ class Text(NamedTuple):
     origin: str
 
 
+class Starts(NamedTuple):
+    """What the blocks of the result may start from, by part: `attention` and `ffn`."""
+
+    aligned: Mapping[str, list[list[Aligned]]]
+    """For each block the source's layers that it stands for."""
+    covers: Mapping[str, list[list[int]]]
+    """Their numbers."""
+    grams: Sequence[Grams]
+    """Of every layer of the source; empty where nothing is to be fitted."""
+
+    def of_block(self, part: str, number: int, start: str) -> State:
+        """The tensors that a block starts with."""
+        layers = self.aligned[part][number]
+        if start == "average":
+            return mean(layers)
+        if start == "fit":
+            return fit(layers, [self.grams[i] for i in self.covers[part][number]])
+        return layers[int(start)].state
+
+
 def compress(
     source: str | Path,
     out: str | Path,
@@ -65,8 +89,8 @@ def compress(
 ) -> CompressReport:
     """Write an ALBERT folder made of the model folder `source`; nothing is trained.
 
-    layers: of the result, those of the source unless given. start: `average`, the number of a layer (of those that a
-    block stands for, from 0), or `best`. texts: files of prose; without them see `data.sample`.
+    layers: of the result, those of the source unless given. start: `average`, `fit`, the number of a layer (of those
+    that a block stands for, from 0), or `best`. texts: files of prose; without them see `data.sample`.
 
     Raises OutputError where `out` is not empty or cannot be written; ModelFolderError and TokenizerError for a source
     that is no encoder with a tokenizer; ConfigError for sizes that cannot be; InputError for too little text.
@@ -242,19 +266,20 @@ def _start(
         "attention": [aligned_attention([_attention(source, i) for i in layers]) for layers in covers["attention"]],
         "ffn": [aligned_ffn([_ffn(source, i) for i in layers]) for layers in covers["ffn"]],
     }
+    starts = Starts(aligned, covers, _grams(source, text) if start in ("best", "fit") else [])
     names = [start]
     if start == "best":
         fewest = min(len(layers) for blocks in covers.values() for layers in blocks)
         only_one = all(len(layers) == 1 for blocks in covers.values() for layers in blocks)
-        names = ["average"] if only_one else ["average", *map(str, range(fewest))]
+        names = ["average"] if only_one else ["average", "fit", *map(str, range(fewest))]
     if len(names) == 1:
-        _fill(student, aligned, covers, names[0])
+        _fill(student, starts, names[0])
         return names[0], {}
     wanted = _vectors(source, text.trying, pooling)
     tried = {}
     with progress("trying starts", len(names), "starts") as advance:
         for name in names:
-            _fill(student, aligned, covers, name)
+            _fill(student, starts, name)
             tried[name] = float((_vectors(student, text.trying, pooling) * wanted).sum(-1).mean())
             advance()
     best = max(tried, key=lambda name: tried[name])
@@ -262,17 +287,24 @@ def _start(
         "starts, by the cosine of sentence vectors to the source's: "
         + ", ".join(f"{n} {c:.3f}" for n, c in tried.items())
     )
-    _fill(student, aligned, covers, best)
+    _fill(student, starts, best)
     return best, tried
 
 
-def _fill(
-    student: Albert, aligned: Mapping[str, list[list[State]]], covers: Mapping[str, list[list[int]]], start: str
-) -> None:
-    encoder = student.encoder
+@torch.no_grad()
+def _grams(source: Albert, text: Text) -> list[dict[str, Tensor]]:
+    """What the layers of the source read on some of the sentences, as `fit` wants it."""
+    with watched(source.encoder) as grams:
+        for packed in text.solving[: TO_FIT // _BATCH_TOKENS]:
+            source(packed)
+    return grams
+
+
+def _fill(student: Albert, starts: Starts, start: str) -> None:
+    encoder, (aligned, covers, _) = student.encoder, starts
     for part, blocks in (("attention", encoder.attention), ("ffn", encoder.ffn)):
-        for block, states in zip(blocks, aligned[part], strict=True):
-            block.load_state_dict(mean(states) if start == "average" else states[int(start)])
+        for number, block in enumerate(blocks):
+            block.load_state_dict(starts.of_block(part, number, start))
     if encoder.deltas is None:
         return
     number = len(encoder.plan.attention)
@@ -290,10 +322,10 @@ def _fill(
 
 def _check_start(start: str, covers: Mapping[str, list[list[int]]]) -> None:
     fewest = min(len(layers) for blocks in covers.values() for layers in blocks)
-    if start not in ("best", "average") and not (start.isascii() and start.isdigit() and int(start) < fewest):
+    if start not in ("best", "average", "fit") and not (start.isascii() and start.isdigit() and int(start) < fewest):
         raise ConfigError(
-            f"start {start!r} is unknown: use best, average, or the number of a layer that every block stands for, "
-            f"from 0 to {fewest - 1}"
+            f"start {start!r} is unknown: use best, average, fit, or the number of a layer that every block stands "
+            f"for, from 0 to {fewest - 1}"
         )
 
 

@@ -16,9 +16,10 @@ import litebert
 from litebert.cli import main
 from litebert.data.sample import sample_sentences
 from litebert.errors import ConfigError, InputError, OutputError
+from litebert.interop import merge
 from litebert.interop.compress import compress, covered_layers
 from litebert.interop.huggingface import load_model, read_model, save_model
-from litebert.interop.merge import aligned_attention, aligned_ffn, low_rank
+from litebert.interop.merge import aligned_attention, aligned_ffn, fit, low_rank, mean, watched
 from litebert.interop.padded import AlbertForSequenceClassification, AlbertModel
 from litebert.interop.sentences import SENTENCE_FILES
 from litebert.model.attention import packed_layout
@@ -142,7 +143,7 @@ def test_the_best_start_is_the_closest_of_those_tried(
     sources: Callable[..., Path], text: list[Path], tmp_path: Path
 ) -> None:
     report = compress(sources("bert"), tmp_path / "best", embedding_size=12, texts=text)
-    assert set(report.tried) == {"average", "0", "1", "2", "3"}
+    assert set(report.tried) == {"average", "fit", "0", "1", "2", "3"}
     assert report.tried[report.start] == max(report.tried.values())
     again = compress(sources("bert"), tmp_path / "same", embedding_size=12, texts=text, start=report.start)
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("best", "same")]
@@ -180,12 +181,12 @@ def test_deltas_of_full_rank_are_the_layers(sources: Callable[..., Path], text: 
     for layer, (attention, ffn) in enumerate(
         zip(aligned_attention(list(theirs.attention)), aligned_ffn(list(theirs.ffn)), strict=True)
     ):
-        for block, state, names in ((ours.attention[0], attention, ("qkv", "dense")),
-                                    (ours.ffn[0], ffn, ("inner", "output"))):  # fmt: skip
+        for block, aligned, names in ((ours.attention[0], attention, ("qkv", "dense")),
+                                      (ours.ffn[0], ffn, ("inner", "output"))):  # fmt: skip
             for name in names:
                 delta = ours.deltas[layer][name]
                 whole = getattr(block, name).weight + delta.up.weight @ delta.down.weight
-                assert_close(whole, state[f"{name}.weight"], atol=1e-4, rtol=0)
+                assert_close(whole, aligned.state[f"{name}.weight"], atol=1e-4, rtol=0)
 
 
 def test_which_layers_a_block_stands_for() -> None:
@@ -207,13 +208,13 @@ def test_units_in_another_order_compute_the_same() -> None:
     layout = packed_layout(batch.cu_seqlens, len(batch.input_ids), batch.max_length)
     hidden = torch.randn(len(batch.input_ids), 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for block, state in zip(encoder.attention, aligned_attention(list(encoder.attention)), strict=True):
+        for block, aligned in zip(encoder.attention, aligned_attention(list(encoder.attention)), strict=True):
             before = block(hidden, layout, None)
-            block.load_state_dict(state)
+            block.load_state_dict(aligned.state)
             assert_close(block(hidden, layout, None), before, atol=1e-5, rtol=0)
-        for block, state in zip(encoder.ffn, aligned_ffn(list(encoder.ffn)), strict=True):
+        for block, aligned in zip(encoder.ffn, aligned_ffn(list(encoder.ffn)), strict=True):
             before = block(hidden)
-            block.load_state_dict(state)
+            block.load_state_dict(aligned.state)
             assert_close(block(hidden), before, atol=1e-5, rtol=0)
 
 
@@ -226,7 +227,64 @@ def test_units_find_their_like() -> None:
         "output.weight": one.output.weight[:, order],
     })  # fmt: skip
     found = aligned_ffn([one, other])
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert all(torch.equal(found[0].state[name], found[1].state[name]) for name in found[0].state)
+
+
+@pytest.mark.parametrize("part", ["attention", "ffn"])
+def test_a_fit_is_nearest_to_what_the_layers_make_of_their_own_inputs(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "_OFF_DIAGONAL", 1.0)
+    model = random_model(config_of(sharing="none"))
+    encoder, batch, seen = model.albert.encoder, packed_batch(), []
+    read = {"attention": ("qkv", "dense"), "ffn": ("inner", "output")}[part]
+    blocks = list(getattr(encoder, part))
+    hooks = [
+        getattr(block, name).register_forward_hook(lambda _, inputs, out: seen.append((inputs[0], out)))
+        for block in blocks
+        for name in read
+    ]
+    with torch.no_grad(), watched(encoder) as grams:
+        for _ in range(30):
+            ids = torch.randint(5, 50, batch.input_ids.shape, generator=torch.Generator().manual_seed(len(seen)))
+            model.albert(batch._replace(input_ids=ids))
+    for hook in hooks:
+        hook.remove()
+    aligned = {"attention": aligned_attention, "ffn": aligned_ffn}[part](blocks)  # type: ignore[operator]
+    fitted, averaged = fit(aligned, grams), mean(aligned)
+
+    def error(state: dict[str, torch.Tensor]) -> list[float]:
+        errors = []
+        for number, name in enumerate(read):
+            total = 0.0
+            for layer, block in enumerate(aligned):
+                inputs, outputs = map(torch.cat, zip(*seen[2 * layer + number :: 2 * len(blocks)], strict=True))
+                if number:
+                    inputs = inputs[:, block.inner]
+                else:
+                    rows = block.inner
+                    parts = outputs.shape[1] // len(rows)
+                    outputs = outputs[:, torch.cat([rows + third * len(rows) for third in range(parts)])]
+                found = inputs @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+                total += float((found - outputs).square().sum())
+            errors.append(total)
+        return errors
+
+    best = error(fitted)
+    assert all(ours < theirs for ours, theirs in zip(best, error(averaged), strict=True))
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(5):  # any step away is worse
+        moved = {name: x + 1e-2 * torch.randn(x.shape, generator=generator) for name, x in fitted.items()}
+        assert all(ours < theirs for ours, theirs in zip(best, error(moved), strict=True))
+
+
+def test_the_fit_of_one_layer_is_that_layer() -> None:
+    model = random_model(config_of(sharing="none"))
+    with torch.no_grad(), watched(model.albert.encoder) as grams:
+        model.albert(packed_batch())
+    (one,) = aligned_ffn([model.albert.encoder.ffn[1]])
+    fitted = fit([one], [grams[1]])
+    assert all(torch.allclose(fitted[name], one.state[name], atol=1e-5) for name in fitted)
 
 
 def test_the_nearest_product_of_a_rank() -> None:
