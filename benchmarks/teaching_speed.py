@@ -1,6 +1,6 @@
 """How fast a student is taught, and what share that is of the machine's matrix products alone.
 
-    litebert compress all-MiniLM-L6-v2 --out runs/small-start
+    litebert compress all-MiniLM-L6-v2 --out runs/small-start --start average
     python benchmarks/teaching_speed.py runs/small-start --data DIR[=WEIGHT] ... [--recipe recipes/small.toml]
 
 Whole steps: making the batch, the teacher's forward pass, the student's forward and backward, clipping, optimizer.
