@@ -1,0 +1,141 @@
+"""A model that was pre-trained from raw text in legs: its curve, its speed, and held-out text source by source.
+
+    python benchmarks/scratch.py runs/trunk runs/cut [...] [--out docs/scratch]
+
+Reads the folders of the runs of `litebert pretrain` in their order, the last one the run whose model is judged: on the
+held-out documents of all folders that it learnt from, as `litebert evaluate --model RUN/model --data FOLDER` does.
+Writes OUT.json and OUT.png, prints the tables of the model's card, and ends with one JSON line. Losses are in nats;
+those of the curve are of the masks and the length of the training, those of the table of what `evaluate` asks every
+model.
+"""
+
+import argparse
+import json
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from litebert import config
+from litebert.data.shards import open_corpus
+from litebert.infer.predictor import evaluate_model
+from litebert.train.corpora import count_pieces, entropy
+from litebert.train.hooks import read_metrics
+from litebert.train.pretrain import PretrainSettings
+from litebert.train.record import read_run
+
+WEIGHTS = {
+    "mlm_loss": "masked_tokens",
+    "mlm_accuracy": "masked_tokens",
+    "unigram_loss": "masked_tokens",
+    "order_accuracy": "pairs",
+}
+"""What each mean is over."""
+
+
+def leg(run: Path) -> dict[str, Any]:
+    """What one run came to."""
+    lines, environment = read_metrics(run), read_run(run).environment
+    train = [line for line in lines if line["kind"] == "train"]
+    names = ("step", "tokens", "mlm_loss", "mlm_accuracy", "order_accuracy")
+    return {
+        "run": run.name,
+        "steps": train[-1]["step"] - train[0]["step"] + 1,
+        "tokens": train[-1]["tokens"],
+        "minutes": train[-1]["time"] / 60,
+        "cores": environment["threads"] * environment["processes"],
+        "tokens_per_second": statistics.median(line["tokens_per_second"] for line in train[1:]),
+        "curve": [{name: line[name] for name in names} for line in lines if line["kind"] == "held_out"],
+    }
+
+
+def by_source(model: Path, folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Held-out figures of every source of every folder; files that differ by a number at their end are of one source."""
+    files: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for folder in folders:
+        for name, metrics in evaluate_model(model, folder)["sources"].items():
+            files[re.sub(r"-\d+$", "", name)].append(metrics)
+    return {name: together(of_source) for name, of_source in files.items()} | {"all": together(sum(files.values(), []))}
+
+
+def together(files: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over all masked words, and all pairs, of several files."""
+    total = {name: sum(file[name] for file in files) for name in ("documents", "tokens", "masked_tokens", "pairs")}
+    means = {
+        name: sum(file[name] * file[weight] for file in files if name in file) / total[weight]
+        for name, weight in WEIGHTS.items()
+        if total[weight]
+    }
+    return means | total
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """A row a source, in Markdown."""
+    lines = [
+        "| held-out text | documents | masked words' loss | under the unigram loss | accuracy | sentence order |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in found.items():
+        order = f"{row['order_accuracy']:.1%} of {row['pairs']:,}" if row["pairs"] else ""
+        lines.append(
+            f"| {name} | {row['documents']:,} | {row['mlm_loss']:.3f} | {row['unigram_loss'] - row['mlm_loss']:.2f} | "
+            f"{row['mlm_accuracy']:.1%} | {order} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(legs: Sequence[dict[str, Any]], unigram: float, path: Path) -> None:
+    """Held-out loss and accuracies over the tokens of all legs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    panels = {
+        "mlm_loss": "Masked words, held-out loss in nats",
+        "mlm_accuracy": "Masked words, held-out accuracy",
+        "order_accuracy": "Sentence order, held-out accuracy",
+    }
+    for axes, (name, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        for one in legs:
+            points = one["curve"]
+            millions = [point["tokens"] / 1e6 for point in points]
+            axes.plot(millions, [point[name] for point in points], marker="o", markersize=3, label=one["run"])
+        if name == "mlm_loss":
+            axes.axhline(unigram, color="0.6", linestyle=":", label=f"unigram entropy {unigram:.2f}")
+        if name == "order_accuracy":
+            axes.axhline(0.5, color="0.6", linestyle=":", label="chance")
+        axes.set(title=title, xlabel="million tokens")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.9")
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("docs/scratch"))
+    arguments = parser.parse_args()
+    legs = [leg(run) for run in arguments.runs]
+    last: Path = arguments.runs[-1]
+    settings = config.build(PretrainSettings, config.read_toml(last / "config.toml"))
+    folders = [Path(folder) for folder in settings.folders]
+    corpora = [open_corpus(folder) for folder in folders]
+    unigram = entropy(count_pieces([corpus.split("train") for corpus in corpora], corpora[0].vocab_size))
+    draw(legs, unigram, arguments.out.with_suffix(".png"))
+    print("| run | steps | million tokens in all | minutes | cores | tokens/s |\n|---|---|---|---|---|---|")
+    for one in legs:
+        print(
+            f"| {one['run']} | {one['steps']:,} | {one['tokens'] / 1e6:.1f} | {one['minutes']:.0f} | {one['cores']} | "
+            f"{one['tokens_per_second']:,.0f} |"
+        )
+    found = by_source(last / "model", folders)
+    print(f"\n{table(found)}\n")
+    result = {"unigram_entropy": unigram, "runs": legs, "held_out": found}
+    arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
