@@ -15,6 +15,7 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,14 @@ def leg(run: Path) -> dict[str, Any]:
 
 
 def by_source(model: Path, folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """Held-out figures of every source of every folder; files that differ by a number at their end are of one source."""
+    """Held-out figures of every source of every folder; those that differ by a number at the end are one source."""
     files: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for folder in folders:
         for name, metrics in evaluate_model(model, folder)["sources"].items():
             files[re.sub(r"-\d+$", "", name)].append(metrics)
-    return {name: together(of_source) for name, of_source in files.items()} | {"all": together(sum(files.values(), []))}
+    return {name: together(of_source) for name, of_source in files.items()} | {
+        "all": together([*chain(*files.values())])
+    }
 
 
 def together(files: Sequence[dict[str, Any]]) -> dict[str, Any]:
