@@ -40,15 +40,23 @@ def leg(run: Path) -> dict[str, Any]:
     """What one run came to."""
     lines, environment = read_metrics(run), read_run(run).environment
     train = [line for line in lines if line["kind"] == "train"]
-    names = ("step", "tokens", "mlm_loss", "mlm_accuracy", "order_accuracy")
+    names = ("mlm_loss", "mlm_accuracy", "order_accuracy")
+    in_all = json.loads((run / "model" / "litebert.json").read_text(encoding="utf-8"))["extra"]["trained_tokens"]
+    branched = config.read_toml(run / "config.toml").get("branch")
+    before = in_all - train[-1]["tokens"] if branched else 0  # those of the run that it is a branch of
     return {
         "run": run.name,
         "steps": train[-1]["step"] - train[0]["step"] + 1,
         "tokens": train[-1]["tokens"],
+        "tokens_before": before,
         "minutes": train[-1]["time"] / 60,
         "cores": environment["threads"] * environment["processes"],
         "tokens_per_second": statistics.median(line["tokens_per_second"] for line in train[1:]),
-        "curve": [{name: line[name] for name in names} for line in lines if line["kind"] == "held_out"],
+        "curve": [
+            {"tokens": before + line["tokens"]} | {name: line[name] for name in names}
+            for line in lines
+            if line["kind"] == "held_out"
+        ],
     }
 
 
@@ -108,6 +116,7 @@ def draw(legs: Sequence[dict[str, Any]], unigram: float, path: Path) -> None:
             axes.axhline(unigram, color="0.6", linestyle=":", label=f"unigram entropy {unigram:.2f}")
         if name == "order_accuracy":
             axes.axhline(0.5, color="0.6", linestyle=":", label="chance")
+            axes.set_ylim(0.4, 1)
         axes.set(title=title, xlabel="million tokens")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9")
@@ -127,7 +136,7 @@ def main() -> None:
     corpora = [open_corpus(folder) for folder in folders]
     unigram = entropy(count_pieces([corpus.split("train") for corpus in corpora], corpora[0].vocab_size))
     draw(legs, unigram, arguments.out.with_suffix(".png"))
-    print("| run | steps | million tokens in all | minutes | cores | tokens/s |\n|---|---|---|---|---|---|")
+    print("| run | steps | million tokens | minutes | cores | tokens/s |\n|---|---|---|---|---|---|")
     for one in legs:
         print(
             f"| {one['run']} | {one['steps']:,} | {one['tokens'] / 1e6:.1f} | {one['minutes']:.0f} | {one['cores']} | "

@@ -10,6 +10,7 @@ import torch
 import litebert
 from litebert.data.catalog import MODELS
 from litebert.evaluate.embeddings import STS_B, sts_spearman
+from litebert.interop.huggingface import load_model
 
 FOLDER = MODELS / "litebert-small"
 TEXTS = ["A man plays the guitar.", "Someone is making music, they say!", "", "Numbers such as 3.14; and café."]
@@ -37,6 +38,18 @@ def test_sentence_transformers_has_equal_vectors() -> None:
     theirs = SentenceTransformer(str(FOLDER), device="cpu").encode(TEXTS)
     ours = np.stack([answer.embedding for answer in litebert.load("litebert-small").predict(TEXTS)])
     assert np.abs(ours - theirs).max() < 1e-5
+
+
+def test_the_one_from_scratch_fills_masks() -> None:
+    texts = ["the united [MASK] of america.", "She opened the [MASK] and looked out of the window."]
+    first, second = litebert.load("litebert-mini-scratch").predict(texts)
+    assert first.masks[0][0].piece == "▁states"
+    assert {"▁door", "▁curtain", "▁window", "▁curtains", "▁blinds"} & {one.piece for one in second.masks[0]}
+
+
+def test_the_trunk_of_the_one_from_scratch_can_be_gone_on_from() -> None:
+    trunk = load_model(MODELS / "litebert-mini-scratch" / "trunk", ("masked_lm", "sentence_order"))
+    assert trunk.config == load_model(MODELS / "litebert-mini-scratch").config
 
 
 def test_it_is_as_good_as_its_card_says(litebert_data: Path) -> None:
