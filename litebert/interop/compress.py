@@ -266,12 +266,12 @@ def _start(
         "attention": [aligned_attention([_attention(source, i) for i in layers]) for layers in covers["attention"]],
         "ffn": [aligned_ffn([_ffn(source, i) for i in layers]) for layers in covers["ffn"]],
     }
-    starts = Starts(aligned, covers, _grams(source, text) if start in ("best", "fit") else [])
     names = [start]
     if start == "best":
         fewest = min(len(layers) for blocks in covers.values() for layers in blocks)
         only_one = all(len(layers) == 1 for blocks in covers.values() for layers in blocks)
         names = ["average"] if only_one else ["average", "fit", *map(str, range(fewest))]
+    starts = Starts(aligned, covers, _grams(source, text) if "fit" in names else [])
     if len(names) == 1:
         _fill(student, starts, names[0])
         return names[0], {}
