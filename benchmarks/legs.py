@@ -12,10 +12,18 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from curves import draw_legs
+
 from litebert.train.hooks import read_metrics
 from litebert.train.record import read_run
 
 MEASURED = ("cosine", "hidden", "sts_b", "clinc150")
+TITLES = {
+    "cosine": "Cosine to the teacher's sentence vectors",
+    "sts_b": "STS-B dev, Spearman",
+    "clinc150": "CLINC150, 10 shots, %",
+}
+"""Panels of the plot."""
 
 
 def leg(run: Path, minutes: float) -> dict[str, Any]:
@@ -38,33 +46,6 @@ def leg(run: Path, minutes: float) -> dict[str, Any]:
     }
 
 
-def draw(legs: list[dict[str, Any]], path: Path) -> None:
-    """Closeness to the teacher, STS-B and CLINC150 over the minutes of all legs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    titles = {
-        "cosine": "Cosine to the teacher's sentence vectors",
-        "sts_b": "STS-B dev, Spearman",
-        "clinc150": "CLINC150, 10 shots, %",
-    }
-    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
-        for number, one in enumerate(legs):
-            points = one["curve"]
-            axes.plot(
-                [point["minutes"] for point in points],
-                [point[name] for point in points],
-                marker="o",
-                markersize=4,
-                label=f"leg {number + 1}",
-            )
-        axes.set(title=title, xlabel="minutes of one core")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="0.9")
-        axes.legend(frameon=False, loc="lower right")
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
@@ -83,7 +64,8 @@ def main() -> None:
             f"| {number + 1} | {one['steps']:,} | {one['tokens'] / 1e6:.1f}M | {one['minutes']:.0f} | "
             f"{one['tokens_per_second']:,.0f} | {last['cosine']:.3f} | {last['sts_b']:.1f} | {last['clinc150']:.1f} |"
         )
-    draw(legs, arguments.out.with_suffix(".png"))
+    lines = [(f"leg {number}", one["curve"]) for number, one in enumerate(legs, 1)]
+    draw_legs(lines, ("minutes", "minutes of one core"), TITLES, arguments.out.with_suffix(".png"))
     record.write_text(json.dumps(legs, indent=1) + "\n", encoding="utf-8")
 
 

@@ -19,6 +19,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from curves import draw_legs
+
 from litebert import config
 from litebert.data.shards import open_corpus
 from litebert.infer.predictor import evaluate_model
@@ -34,6 +36,13 @@ WEIGHTS = {
     "order_accuracy": "pairs",
 }
 """What each mean is over."""
+
+TITLES = {
+    "mlm_loss": "Masked words, held-out loss in nats",
+    "mlm_accuracy": "Masked words, held-out accuracy",
+    "order_accuracy": "Sentence order, held-out accuracy",
+}
+"""Panels of the plot."""
 
 
 def leg(run: Path) -> dict[str, Any]:
@@ -97,33 +106,6 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def draw(legs: Sequence[dict[str, Any]], unigram: float, path: Path) -> None:
-    """Held-out loss and accuracies over the tokens of all legs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    panels = {
-        "mlm_loss": "Masked words, held-out loss in nats",
-        "mlm_accuracy": "Masked words, held-out accuracy",
-        "order_accuracy": "Sentence order, held-out accuracy",
-    }
-    for axes, (name, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        for one in legs:
-            points = one["curve"]
-            millions = [point["tokens"] / 1e6 for point in points]
-            axes.plot(millions, [point[name] for point in points], marker="o", markersize=3, label=one["run"])
-        if name == "mlm_loss":
-            axes.axhline(unigram, color="0.6", linestyle=":", label=f"unigram entropy {unigram:.2f}")
-        if name == "order_accuracy":
-            axes.axhline(0.5, color="0.6", linestyle=":", label="chance")
-            axes.set_ylim(0.4, 1)
-        axes.set(title=title, xlabel="million tokens")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="0.9")
-        axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
@@ -135,7 +117,10 @@ def main() -> None:
     folders = [Path(folder) for folder in settings.folders]
     corpora = [open_corpus(folder) for folder in folders]
     unigram = entropy(count_pieces([corpus.split("train") for corpus in corpora], corpora[0].vocab_size))
-    draw(legs, unigram, arguments.out.with_suffix(".png"))
+    levels = {"mlm_loss": (f"unigram entropy {unigram:.2f}", unigram), "order_accuracy": ("chance", 0.5)}
+    lines = [(one["run"], [point | {"millions": point["tokens"] / 1e6} for point in one["curve"]]) for one in legs]
+    along, ranges = ("millions", "million tokens"), {"order_accuracy": (0.4, 1.0)}
+    draw_legs(lines, along, TITLES, arguments.out.with_suffix(".png"), levels, ranges)
     print("| run | steps | million tokens | minutes | cores | tokens/s |\n|---|---|---|---|---|---|")
     for one in legs:
         print(
