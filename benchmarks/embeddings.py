@@ -36,7 +36,7 @@ from litebert.evaluate.embeddings import (
 from litebert.interop.huggingface import load_model
 from litebert.model.encoder import Albert
 from litebert.model.heads import build_model
-from litebert.text.tokenizer import load_tokenizer
+from litebert.text.tokenizer import Tokenizer, load_tokenizer
 
 SIDES = ("sentence1", "sentence2")
 TEST = STS_B.with_name("sts-test-labelled.tsv")
@@ -98,6 +98,15 @@ def tf_idf(place: Path, test: Path) -> dict[str, float]:
     return marks | {"clinc150": 100 * float(fitted.fit(texts, labels).score(others, gold))}
 
 
+def marks(encoder: Albert, tokenizer: Tokenizer, place: Path, test: Path) -> dict[str, float]:
+    """What an encoder is worth as it is, in per cent."""
+    return {
+        "sts_b": sts_spearman(encoder, tokenizer, place / STS_B),
+        "sts_b_test": sts_spearman(encoder, tokenizer, test),
+        "clinc150": intent_accuracy(encoder, tokenizer, place / CLINC150),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
@@ -116,11 +125,7 @@ def main() -> None:
     for name in arguments.models:
         folder = find_model(name)
         encoder, tokenizer = load_model(folder, ()).albert, load_tokenizer(folder)
-        table[name] = {
-            "sts_b": sts_spearman(encoder, tokenizer, place / STS_B),
-            "sts_b_test": sts_spearman(encoder, tokenizer, test),
-            "clinc150": intent_accuracy(encoder, tokenizer, place / CLINC150),
-        }
+        table[name] = marks(encoder, tokenizer, place, test)
         mine = vectors(name, texts) if texts else {}
         closeness = {kind: float((mine[kind] * theirs[kind]).sum(1).mean()) for kind in texts}
         cells = [name, *(f"{value:.1f}" for value in table[name].values()), *(f"{c:.3f}" for c in closeness.values())]
@@ -128,11 +133,7 @@ def main() -> None:
         print(f"| {' | '.join(cells)} |", flush=True)
     if arguments.baselines:
         tokenizer, encoder = load_tokenizer(find_model(arguments.models[0])), twin(arguments.models[0])
-        table["random twin"] = {
-            "sts_b": sts_spearman(encoder, tokenizer, place / STS_B),
-            "sts_b_test": sts_spearman(encoder, tokenizer, test),
-            "clinc150": intent_accuracy(encoder, tokenizer, place / CLINC150),
-        }
+        table["random twin"] = marks(encoder, tokenizer, place, test)
         table["TF-IDF"] = tf_idf(place, test)
         for name in ("random twin", "TF-IDF"):
             print(f"| {name} | {' | '.join(f'{value:.1f}' for value in table[name].values())} |{' |' * len(texts)}")

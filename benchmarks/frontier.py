@@ -43,7 +43,7 @@ def made(row: dict[str, Any], teacher: str, folders: dict[str, float], out: Path
     start = out / "start"
     if not (start / WEIGHTS).is_file():
         shape = {name: value for name, value in row.items() if name in ("sharing", "embedding_size", "layers")}
-        compress(find_model(teacher), start, **shape)
+        compress(find_model(teacher), start, start=row.get("start", "average"), **shape)
     tree = config.merge(config.read_toml(RECIPES / "base.toml"), config.parse_assignments(row.get("set", [])))
     settings = replace(config.build(DistillSettings, tree), student=str(start), folders=folders)
     if not (out / "run" / "model").is_dir():

@@ -45,22 +45,28 @@ TITLES = {
 """Panels of the plot."""
 
 
-def leg(run: Path) -> dict[str, Any]:
-    """What one run came to."""
+def branched(run: Path) -> int | None:
+    """The step of another run that a run begins with; None where it begins by itself."""
+    for line in read_metrics(run):
+        if line.get("what") == "branched":
+            return int(line["detail"].split()[3].replace(",", ""))
+    return None
+
+
+def leg(run: Path, before: int, last: int | None) -> dict[str, Any]:
+    """What one run came to, up to the step `last` if it was gone on with later; before: the tokens before it."""
     lines, environment = read_metrics(run), read_run(run).environment
+    lines = [line for line in lines if last is None or line["step"] <= last]
     train = [line for line in lines if line["kind"] == "train"]
     names = ("mlm_loss", "mlm_accuracy", "order_accuracy")
-    in_all = json.loads((run / "model" / "litebert.json").read_text(encoding="utf-8"))["extra"]["trained_tokens"]
-    branched = config.read_toml(run / "config.toml").get("branch")
-    before = in_all - train[-1]["tokens"] if branched else 0  # those of the run that it is a branch of
     return {
         "run": run.name,
-        "steps": train[-1]["step"] - train[0]["step"] + 1,
-        "tokens": train[-1]["tokens"],
+        "steps": lines[-1]["step"],
+        "tokens": lines[-1]["tokens"],
         "tokens_before": before,
-        "minutes": train[-1]["time"] / 60,
+        "minutes": lines[-1]["time"] / 60,
         "cores": environment["threads"] * environment["processes"],
-        "tokens_per_second": statistics.median(line["tokens_per_second"] for line in train[1:]),
+        "tokens_per_second": statistics.median(line["tokens_per_second"] for line in train[1:] or train),
         "curve": [
             {"tokens": before + line["tokens"]} | {name: line[name] for name in names}
             for line in lines
@@ -111,7 +117,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("docs/scratch"))
     arguments = parser.parse_args()
-    legs = [leg(run) for run in arguments.runs]
+    legs: list[dict[str, Any]] = []
+    for run, after in zip(arguments.runs, [*arguments.runs[1:], None], strict=True):
+        legs.append(leg(run, sum(one["tokens"] for one in legs), branched(after) if after else None))
     last: Path = arguments.runs[-1]
     settings = config.build(PretrainSettings, config.read_toml(last / "config.toml"))
     folders = [Path(folder) for folder in settings.folders]

@@ -5,6 +5,7 @@ command returns an `Answer`: what `--json` prints, and what people read. Users' 
 code 2.
 """
 
+import errno
 import json
 import os
 import sys
@@ -16,7 +17,7 @@ from litebert import __version__
 from litebert.commands import corpus, models, runs, speed, tasks
 from litebert.commands.flags import Answer
 from litebert.console import log, speaks
-from litebert.errors import Stopped, UserError
+from litebert.errors import InputError, Stopped, UserError
 
 app = App(
     name="litebert",
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     as_json = "--json" in tokens
     try:
         answer = app(
-            [token for token in tokens if token != "--json"],
+            _arguments(tokens),
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
@@ -75,9 +76,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone; that is no fault of anyone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except RecursionError:
+        _fail("a JSON or TOML value of a file, or of a cell, is nested too deeply to be read; make it flatter")
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _fail(f"{str(error.filename)[:60]}…: the name is too long for a file; give a shorter one")
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _arguments(tokens: list[str]) -> list[str]:
+    """The arguments without what is read apart; raises UserError for one that is no text."""
+    for token in tokens:
+        if not token.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in token):
+            raise InputError(f"{token.encode('utf-8', 'replace').decode()}: the name is not UTF-8; rename the file")
+    # A lone hyphen, which is standard input and the default, would be taken for an option.
+    return [token for token in tokens if token not in ("--json", "-")]
 
 
 def _show(answer: Answer, as_json: bool) -> None:

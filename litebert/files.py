@@ -5,8 +5,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -53,20 +53,34 @@ def _concerns(error: OSError, path: Path) -> bool:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary folder that takes the name `path`, with all it holds, once the block has ended well.
 
-    A folder that stood at `path` is replaced. After an error nothing is left behind.
+    After an error nothing is left behind. replace: whether a folder may stand at `path`, which is replaced; without it
+    `path` is kept from other processes meanwhile, and OutputError raised where it holds something or one has it.
     """
+    with nullcontext(True) if replace else held(path) as ours:
+        if not ours:
+            raise in_use(path)
+        if not replace:
+            require_empty(path)
+        with _replacing(path) as temporary:
+            yield temporary
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    path = path.resolve() if path.is_symlink() else path  # the folder that it stands for is written, not the link
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
+    missing = _missing(path.parent)
     with disk_errors(path):
         if path.is_file():
             raise OutputError(f"{path} is a file, and a folder is to be written; choose another name")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
             yield temporary
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():
@@ -84,12 +98,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(before, ignore_errors=True)
+            _remove_empty(missing)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all; its folder is made where there is none."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    new = not path.parent.exists()
+    missing = _missing(path.parent)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -98,8 +113,7 @@ def write_text(path: Path, text: str) -> None:
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
-            if new:
-                path.parent.rmdir()
+            _remove_empty(missing)
             raise
 
 
@@ -111,22 +125,26 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Keep other processes from a folder while the block lasts; gives False where one of them has it.
 
     A file in it says so, LOCK, which the operating system lets go of however a process ends, and which counts as
-    nothing for `require_empty`. The folder is made where there is none, and removed if nothing else has come into it.
-    wait: until it is free. Raises OutputError for a place that cannot be a folder.
+    nothing for `require_empty`. The folder is made where there is none, with those above it, and removed if nothing
+    else has come into it. wait: until it is free. Raises OutputError for a place that cannot be a folder.
     """
     _require_folder(folder)
-    file, new = folder / LOCK, not folder.exists()
+    file, missing = folder / LOCK, _missing(folder)
     lock = FileLock(file, blocking=wait)
     with disk_errors(folder):
-        for _ in range(_ATTEMPTS):
-            folder.mkdir(parents=True, exist_ok=True)
+        for attempt in range(_ATTEMPTS):
+            # Another process that is done removes its lock, and the folder if it is empty: maybe just now.
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire()
-            except FileNotFoundError:  # another process was done, and has removed the folder since
+            except FileNotFoundError:
                 continue
             except Timeout:
-                pass
+                if attempt == 0:
+                    continue
             break
+    if wait and not lock.is_locked:
+        raise in_use(folder)
     try:
         yield lock.is_locked
     finally:
@@ -134,9 +152,18 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
             with suppress(OSError):  # some systems do not remove what is open
                 file.unlink()
             lock.release()
-            if new:
-                with suppress(OSError):  # it holds something now
-                    folder.rmdir()
+            _remove_empty(missing)
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folder and those above it, as far as they are not there, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # it holds something, or is gone
+            folder.rmdir()
 
 
 def in_use(folder: Path) -> OutputError:

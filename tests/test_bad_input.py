@@ -1,6 +1,7 @@
 """What users do wrong: one line on stderr with a way out, exit code 2, nothing half-written; by way of the commands."""
 
 import errno
+import io
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,6 +127,14 @@ def test_too_little_text_for_a_vocabulary(litebert: Callable[..., Result], tmp_p
     untouched(tmp_path, "few.txt")
 
 
+def test_a_vocabulary_of_an_impossible_size(litebert: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("A few words are not enough.")
+    train = ["tokenizer", "train", tmp_path / "few.txt", "--out", tmp_path / "tokenizer", "--vocab-size"]
+    for size in ("-1", "0", "999999999999"):
+        refused(litebert(*train, size), f"vocab_size = {size}: expected a number of pieces from 1 to 1,000,000")
+    untouched(tmp_path, "few.txt")
+
+
 def test_no_tokenizer_there(litebert: Callable[..., Result], tmp_path: Path) -> None:
     refused(litebert("tokenizer", "encode", "--tokenizer", tmp_path))
     (tmp_path / "false.model").write_bytes(b"nothing of the kind")
@@ -180,6 +190,9 @@ QA = '{"id": "%s", "question": "Where?", "context": "In Rome.", "answers": [{"te
         ("qa", QA % "a", '{"question": "Where?", "answers": []}\n', ["line 2", "context"]),
         ("choice", CHOICE, CHOICE.replace(', "c"', ""), ["line 2", "1 choices"]),
         ("qa", QA % "a", (QA % "b").replace("3}", '"3"}'), ["line 2", "'3'", "first character"]),
+        ("multilabel", '{"text": "a", "labels": ["x"]}\n', '{"text": "a", "labels": ["\\ud800"]}\n', ["half a"]),
+        ("choice", CHOICE, CHOICE.replace("0", 5000 * "9"), ["line 2", "not JSON"]),
+        ("choice", CHOICE, CHOICE.replace("0", f'"{5000 * "9"}"'), ["line 2", "2 choices"]),
         ("choice", CHOICE, CHOICE.replace("0", "2"), ["line 2", "2 choices"]),
         ("choice", CHOICE, CHOICE.replace('"b"', '""'), ["line 2", "choice 0", "empty"]),
         ("regress", '{"text": "a", "value": 1}\n', '{"text": "a", "value": 1e39}\n', ["line 2", "1e+39", "too large"]),
@@ -221,6 +234,38 @@ def test_labels_that_no_dev_row_has_are_named(litebert: Callable[..., Result], m
     assert "note: dev: 1 of the 2 labels has no row ('bad'): what is learnt of them is not judged" in result.err
 
 
+def test_entities_that_are_all_there_draw_no_note(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.conll").write_text("Rome B-place\nis O\n\nOslo B-place\nis O\n\n")
+    files = ["--train", tmp_path / "rows.conll", "--dev", tmp_path / "rows.conll", "--out", tmp_path / "out"]
+    result = litebert("finetune", "ner", "--model", model, *files, "--epochs", "1")
+    assert result.code == 0, result.err
+    assert "has no row" not in result.err
+
+
+def test_an_output_may_be_a_link_to_a_folder(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    files = ["--train", tmp_path / "rows.csv", "--dev", tmp_path / "rows.csv", "--out", tmp_path / "link"]
+    result = litebert("finetune", "classify", "--model", model, *files, "--epochs", "1")
+    assert result.code == 0, result.err
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "model.safetensors").is_file()
+    untouched(tmp_path, "rows.csv", "disk", "link")
+
+
+def test_standard_input_by_its_name(
+    litebert: Callable[..., Result], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments in (["predict", "-", "--model", model], ["predict", "--model", model, "-"]):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'{"text": "a [MASK] day"}')))
+        result = litebert(*arguments)
+        assert result.code == 0, result.err
+        assert json.loads(result.out)["text"] == "a [MASK] day"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"fine\ncaf\xe9\n")))
+    refused(litebert("tokenizer", "encode", "--tokenizer", model), "standard input, line 2: byte 0xe9")
+
+
 def test_predictions_that_lack_rows(litebert: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "gold.jsonl").write_text(QA % "a" + QA % "b")
     (tmp_path / "given.json").write_text('{"a": "Rome"}')
@@ -248,6 +293,10 @@ def test_numbers_as_labels_are_names(litebert: Callable[..., Result], model: Pat
         (["--teacher", "nowhere"], ["nowhere is no folder"]),
         (["--unlabelled", "rows.csv"], ["--teacher DIR"]),
         (["--set", "teacher_weight=2"], ["teacher_weight = 2"]),
+        (["--seed", "1" + 20 * "0"], ["seed = 1000", "below 1e+18"]),
+        (["--config", "deep.toml"], ["nested too deeply"]),
+        (["--teacher", 300 * "n"], ["nnn…: the name is too long for a file"]),
+        (["--teacher", "t\udcff"], ["t?: the name is not UTF-8"]),
     ],
 )
 def test_a_fine_tuning_that_cannot_be(
@@ -257,8 +306,11 @@ def test_a_fine_tuning_that_cannot_be(
     flags: list[str],
     words: list[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)  # as where it is not installed
+    monkeypatch.chdir(tmp_path_factory.mktemp("deep"))
+    Path("deep.toml").write_text(f"a = {'[' * 5000}")
     (tmp_path / "rows.csv").write_text(ROWS)
     files = ["--train", tmp_path / "rows.csv", "--dev", tmp_path / "rows.csv", "--out", tmp_path / "out"]
     refused(litebert("finetune", "classify", "--model", model, *files, *flags), *words)
@@ -384,6 +436,9 @@ def test_unknown_options_keys_and_values(litebert: Callable[..., Result], prepar
     refused(litebert(*pretrain, "--learning-rate", "nan"), "optimizer.learning_rate = nan: expected a finite number")
     refused(litebert(*pretrain, "--set", "optimizer.beta1=2"), "optimizer.beta1 = 2: expected a number from 0, below 1")
     refused(litebert(*pretrain, "--config", tmp_path), "cannot be read", "TOML")
+    refused(litebert(*pretrain, "--branch", ""), "branch = ''")
+    refused(litebert(*pretrain, "--set", "model.vocab_size=10"), "model.vocab_size = 10", "pieces: leave it out")
+    refused(litebert(*pretrain[:-1], tmp_path, "--resume"), "is not empty; it holds no run to go on with")
     refused(litebert("plan", "--preset", "huge"), "huge")
     refused(litebert(*pretrain, "--set", "model.sharing=deltas=1000"), "a rank above hidden_size")
     refused(litebert("no-such-command"), "no-such-command")

@@ -51,10 +51,11 @@ def tokenizer_encode(*, tokenizer: Path) -> None:
         Tokenizer folder, folder or name of a model, or a bare SentencePiece `.model` file.
     """
     from litebert.data.catalog import find_model
+    from litebert.data.rows import text_lines
     from litebert.text.tokenizer import load_tokenizer
 
     loaded = load_tokenizer(find_model(tokenizer))
-    for line in sys.stdin:
+    for _, line in text_lines(sys.stdin.buffer, "standard input"):
         encoding = loaded.encode(line.rstrip("\r\n"), special_tokens=False)
         record = {"pieces": encoding.pieces, "ids": encoding.ids, "offsets": encoding.offsets}
         print(json.dumps(record, ensure_ascii=False))

@@ -78,8 +78,8 @@ def find_model(model: str | Path) -> Path:
         if (place / name).is_dir():
             if not (wrong := difference(place / name, catalog[name])):
                 return place / name
-            said = f"{place / name} is not what the catalogue names so ({wrong}); remove that folder, and bring it"
-            damaged = damaged or f"{said} again with: litebert data get {name}"
+            said = f"{place / name} is not what the catalogue names so ({wrong})"
+            damaged = damaged or f"{said}; bring it again with: litebert data get {name}"
     if damaged:
         raise ModelFolderError(damaged)
     raise ModelFolderError(f"{name} is not on this machine; bring it with: litebert data get {name}")

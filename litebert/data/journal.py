@@ -16,7 +16,6 @@ uninterrupted one.
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,7 +28,7 @@ from litebert.data.duplicates import DigestSet
 from litebert.data.shards import SPLITS, Ends, ShardCounts, SplitWriter
 from litebert.data.workers import Encoded, Mask, PieceCounts, select
 from litebert.errors import DataFolderError, InputError
-from litebert.files import write_text
+from litebert.files import held, write_text
 
 JOURNAL_NAME = "journal.json"
 TABLE_NAME = "documents.jsonl"
@@ -221,8 +220,9 @@ def open_journal(folder: Path, settings: dict[str, Any], dtype: str) -> Iterator
     change, and the folder goes. It goes too if there was no commit. Raises DataFolderError where the
     earlier run had other settings, or is still at work.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with held(folder) as ours:
+        if not ours:
+            raise DataFolderError(f"{folder}: another `litebert prepare` is at work here; wait for it")
         progress = _noted(folder, settings)
         useless = True
         try:
@@ -282,22 +282,3 @@ def _cut(path: Path, size: int) -> BinaryIO:
         raise DataFolderError(f"{path} is shorter than noted: remove {path.parent}")
     file.truncate(size)
     return file
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against a second run; the lock goes with the process, however that ends."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataFolderError(f"{folder}: another `litebert prepare` is at work here; wait for it") from None
-        yield
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from litebert.data.rows import Row
+from litebert.data.rows import Row, is_whole
 from litebert.errors import InputError
 
 InputT = TypeVar("InputT")
@@ -32,7 +32,7 @@ LABEL_NAMES = ("label", "labels", "class", "category", "target")
 REGRESSION_VALUES = 10
 """More distinct labels than this that are all numbers, some with a fraction, are values, not classes."""
 LARGEST = 1e18
-"""The square of a larger value of a regression has no place in fp32."""
+"""The head of a regression answers in fp32, in which squares end at 3.4e38, and sums of squares earlier."""
 MOST_CLASSES = 50
 """More classes than this must have two rows each on average, else the column holds something else."""
 
@@ -191,8 +191,10 @@ def label_name(value: object, column: str, where: str) -> str:
         name = "" if value is None else str(value).strip()
         if name == "" or name.lower() == "nan":
             raise InputError(f"{where}: the label ({column!r}) is missing; label that row or remove it")
+        if not is_whole(name):
+            raise InputError(f"{where}: the label {name!r} holds half a character (a lone surrogate); correct that row")
         return name
-    raise InputError(f"{where}: the label ({column!r}) is {kind_of(value)}; classify takes one text or number a row")
+    raise InputError(f"{where}: the label ({column!r}) is {kind_of(value)}; a label is one text or number")
 
 
 def number_of(value: object, column: str, where: str) -> float:

@@ -6,6 +6,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
@@ -85,6 +86,7 @@ def given_answers(value: object, column: str, where: str, context: str) -> tuple
             value = json.loads(value)
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):  # columns instead of rows
         starts = value.get("answer_start") or [None] * len(value["text"])
+        starts = starts if isinstance(starts, list) else [starts]
         if len(starts) != len(value["text"]):
             raise InputError(
                 f"{where}: {column!r} has {len(value['text'])} texts and {len(starts)} places (answer_start); give one "
@@ -104,8 +106,8 @@ def given_answers(value: object, column: str, where: str, context: str) -> tuple
                 '{"text": "Rome", "answer_start": 17}, [] where there is none'
             )
         start = answer.get("answer_start", answer.get("start"))
-        if isinstance(start, float) and start.is_integer():  # as tables with gaps hold whole numbers
-            start = int(start)
+        if isinstance(start, float):  # as tables with gaps hold whole numbers, and the gaps
+            start = int(start) if start.is_integer() else None if math.isnan(start) else start
         if start is not None and (isinstance(start, bool) or not isinstance(start, Integral)):
             raise InputError(
                 f"{where}: {start!r} is no place of an answer (answer_start in {column!r}); write the number of its "

@@ -17,6 +17,7 @@ import lzma
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -55,6 +56,8 @@ def file_format(path: str | Path) -> tuple[str, str]:
     _, suffix, packing = split_name(Path(path).name)
     suffix = _ALIASES.get(suffix, suffix)
     if suffix not in FORMATS:
+        if Path(path).is_dir():
+            raise InputError(f"{path} is a folder; name one file with rows ({', '.join(FORMATS)})")
         raise InputError(
             f"{path}: the name tells the kind of table, and ends in none of {', '.join(FORMATS)} (perhaps "
             "with "
@@ -89,7 +92,7 @@ def read_rows(source: str | Path) -> Iterator[NumberedRow]:
         yield from formats[suffix](stream, str(path))
 
 
-def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
+def text_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
     r"""Decode line by line; only \n ends a line, and a byte order mark at the start is dropped."""
     number = 0
     for number, raw in enumerate(file, 1):
@@ -127,7 +130,7 @@ def _fields(header: list[str], record: list[str], name: str, number: int) -> Row
 
 
 def _csv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
-    reader = csv.reader((line for _, line in _lines(file, name)), strict=True)
+    reader = csv.reader((line for _, line in text_lines(file, name)), strict=True)
     header: list[str] | None = None
     while True:
         number = reader.line_num + 1
@@ -156,7 +159,7 @@ def csv_problem(error: csv.Error) -> str:
 
 def _tsv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
     header: list[str] | None = None
-    for number, line in _lines(file, name):
+    for number, line in text_lines(file, name):
         record = line.rstrip("\r\n").split("\t")
         if header is None:
             header = _header(record, name)
@@ -165,7 +168,7 @@ def _tsv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
 
 
 def _json_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
-    for number, line in _lines(file, name):
+    for number, line in text_lines(file, name):
         if not line.strip():
             continue
         try:
@@ -177,6 +180,8 @@ def _json_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
             ) from None
         if isinstance(value, str):
             value = {"text": value}
+        if isinstance(value, dict) and "\\ud" in line and not all(map(is_whole, value)):
+            raise InputError(f"{name}, line {number}: a field's name holds half a character (a lone surrogate)")
         if not isinstance(value, dict):
             raise InputError(
                 f"{name}, line {number}: {_json_kind(value)}, not an object; give one object a line, as in "
@@ -185,21 +190,44 @@ def _json_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
         yield NumberedRow(number, value)
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text can be written: JSON may name halves of characters, lone surrogates, by their numbers."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _json_kind(value: object) -> str:
-    return "a list" if isinstance(value, list) else f"the value {value!r}"
+    return "a list" if isinstance(value, list) else f"the value {json.dumps(value)}"
+
+
+class DoubledError(ValueError):
+    """A JSON object that has a key twice; says which."""
+
+
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An `object_pairs_hook` that raises DoubledError instead of keeping the last of several values."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise DoubledError(repr(next(key for key, count in counts.items() if count > 1)))
+    return result
 
 
 def _text_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
-    for number, line in _lines(file, name):
+    for number, line in text_lines(file, name):
         yield NumberedRow(number, {"text": line.rstrip("\r\n")})
 
 
 def _parquet_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
     import pyarrow.parquet as pq
 
-    number = 0
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=_PARQUET_ROWS):
-        for fields in batch.to_pylist():
+    table, number = pq.ParquetFile(file), 0
+    _header(table.schema_arrow.names, name)
+    for batch in table.iter_batches(batch_size=_PARQUET_ROWS):
+        try:
+            rows = batch.to_pylist()
+        except ValueError as error:  # times of fractions of a microsecond, which Python's cannot say
+            raise InputError(f"{name}, rows from {number + 1}: {error}; write these values as texts") from None
+        for fields in rows:
             number += 1
             yield NumberedRow(number, fields)
     if number == 0:
@@ -344,10 +372,12 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
             tables.append(_table(chunk))
         # Types are known only at the end: a column may begin with missing values.
         table = pa.concat_tables(tables, promote_options="permissive")
+        pq.write_table(table, file)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         problem = str(error).splitlines()[0]
         raise OutputError(f"a column holds values of several types ({problem}), so not Parquet; write .jsonl") from None
-    pq.write_table(table, file)
+    except (pa.ArrowException, OverflowError, UnicodeError) as error:
+        raise OutputError(f"Parquet cannot hold a value ({str(error).splitlines()[0]}); write .jsonl") from None
     return int(table.num_rows)
 
 

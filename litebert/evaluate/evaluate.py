@@ -16,7 +16,7 @@ from litebert.console import Advance
 from litebert.data.examples import Examples, Ints, SequenceBatch
 from litebert.errors import ModelFolderError, TokenizerError
 from litebert.evaluate.metrics import Floats
-from litebert.interop.huggingface import read_own
+from litebert.interop.huggingface import read_config, read_own
 from litebert.model.heads import TASKS, AlbertWithHeads
 from litebert.model.packed import Bands, Packed
 from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
@@ -103,6 +103,7 @@ def model_tokenizer(folder: Path) -> Tokenizer:
     Raises ModelFolderError where there is none, TokenizerError where it is not the one the model was saved
     with.
     """
+    read_config(folder)
     if not has_tokenizer(folder):
         raise ModelFolderError(
             f"{folder} holds a model without a tokenizer (spiece.model or tokenizer.json), so it cannot read text; "

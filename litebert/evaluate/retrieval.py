@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from litebert.data.packing import reading
+from litebert.data.rows import DoubledError, without_doubles
 from litebert.errors import InputError
 from litebert.evaluate.metrics import Metrics
 
@@ -87,8 +88,9 @@ def read_judgements(path: Path) -> dict[str, dict[str, int]]:
             )
         try:
             relevance = int(cells[-1])
-        except ValueError:
-            raise InputError(f"{where}: the relevance {cells[-1]!r} is no whole number, such as 1") from None
+            _discounted([relevance])
+        except (ValueError, OverflowError):
+            raise InputError(f"{where}: the relevance {cells[-1][:60]!r} is no whole number, such as 1") from None
         _put(found, cells[0], cells[-2], relevance, where)
     if not found:
         raise InputError(f"{path} holds no judgements; write query, iteration, document, relevance, a line each")
@@ -113,7 +115,9 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
 def _read_json(path: Path) -> dict[str, dict[str, float]]:
     text = _text(path)
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=without_doubles)
+    except DoubledError as error:
+        raise InputError(f"{path}: {error} is there twice; leave one of them out") from None
     except ValueError as error:
         raise InputError(f"{path} is no JSON ({error}); write {{query: {{document: score}}}}") from None
     if not isinstance(values, dict) or not all(isinstance(documents, dict) for documents in values.values()):
@@ -132,18 +136,18 @@ def _text(path: Path) -> str:
     with reading(path, path.suffix.removeprefix(".")):
         content = path.read_bytes()
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start:,} is not UTF-8; save the file as UTF-8") from None
 
 
 def _finite(value: object, where: str) -> float:
     try:
-        score = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        score = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score):
-        raise InputError(f"{where}: the score {value!r} is no number")
+        raise InputError(f"{where}: the score {str(value)[:60]!r} is no number that can be computed with")
     return score
 
 

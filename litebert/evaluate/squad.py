@@ -40,6 +40,12 @@ def token_f1(gold: str, predicted: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
+def right_answers(answers: Sequence[str]) -> list[str]:
+    """What an answer is compared with: the right ones that hold a word, "" where there is none, as the official
+    script has it."""
+    return [answer for answer in answers if normalize_answer(answer)] or [""]
+
+
 def squad_metrics(
     gold: Gold, predicted: Mapping[str, str], no_answer: Mapping[str, float] | None = None
 ) -> dict[str, float]:
@@ -53,7 +59,7 @@ def squad_metrics(
     """
     exact, f1 = {}, {}
     for key, answers in gold.items():
-        right = [answer for answer in answers if normalize_answer(answer)] or [""]
+        right = right_answers(answers)
         exact[key] = max(exact_match(answer, predicted[key]) for answer in right)
         f1[key] = max(token_f1(answer, predicted[key]) for answer in right)
     withdrawn = {key for key, value in (no_answer or {}).items() if value > OFFICIAL_THRESHOLD}

@@ -25,7 +25,7 @@ from litebert.exam.material import Material, prepare_material, read_material
 from litebert.exam.page import write_page
 from litebert.exam.sets import SETS, ExamSet, lacking, sets_of
 from litebert.exam.settings import BenchmarkSettings, Plan
-from litebert.exam.sitting import MODEL, TWIN, Sitting, sit
+from litebert.exam.sitting import BASELINES, MODEL, TWIN, Sitting, sit
 from litebert.exam.table import Table, read_result, read_table
 from litebert.files import held, require_empty, sha256, write_text
 from litebert.interop.huggingface import read_config
@@ -154,18 +154,23 @@ def _about(model: Path, out: Path) -> dict[str, Any]:
 
 
 def _check_plans(out: Path, plans: Plans) -> None:
-    """Refuse to put results of two recipes side by side."""
+    """Refuse to put results of two recipes side by side; what nothing was learnt from yet is made anew."""
     for name, plan in plans.items():
-        if not (out / "data" / name).is_dir():
+        rows = out / "data" / name
+        if not rows.is_dir():
             continue
-        before = read_material(out / "data" / name)[1].get("plan", {})
+        before = read_material(rows)[1].get("plan", {})
         now = json.loads(json.dumps(plan.to_dict()))
-        for setting in sorted(before.keys() | now.keys()):
-            if before.get(setting) != now.get(setting):
-                raise OutputError(
-                    f"{out} holds results of {name} with {setting} = {before.get(setting)}, and it is to be "
-                    f"{now.get(setting)} now; give the same recipe, or choose another folder"
-                )
+        others = sorted(setting for setting in before.keys() | now.keys() if before.get(setting) != now.get(setting))
+        learnt = (*(out / "results" / name).glob("*-*.json"), *(out / "work").glob(f"{name}-*"))
+        if others and all(path.name.startswith(tuple(BASELINES)) for path in learnt):
+            shutil.rmtree(rows)
+            shutil.rmtree(out / "results" / name, ignore_errors=True)
+        elif others:
+            raise OutputError(
+                f"{out} holds results of {name} with {others[0]} = {before.get(others[0])}, and it is to be "
+                f"{now.get(others[0])} now; give the same recipe, or choose another folder"
+            )
 
 
 def _material(one: ExamSet, folder: Path | None, out: Path, plan: Plan) -> Material:

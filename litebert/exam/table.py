@@ -100,7 +100,8 @@ class Line:
         return pooled_bins([[Bin(*one) for one in bins] for bins in found])
 
     def calibration_error(self, *, before: bool = False) -> float | None:
-        """Expected calibration error on the test rows; None where the task has no probabilities."""
+        """Expected calibration error on the test rows; None where the task has no probabilities, or an older litebert
+        did not note what it takes."""
         bins = self.bins(before=before)
         return error_of_bins(bins) if bins else None
 

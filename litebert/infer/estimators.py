@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, Transfo
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from litebert import config
-from litebert.data.labelled import Columns, Labelled
+from litebert.data.labelled import LARGEST, Columns, Labelled
 from litebert.errors import ConfigError, InputError
 from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag, tags_of
 from litebert.infer.predictor import Predictor, load
@@ -82,10 +82,14 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn says n
 
     def _fit(self, inputs: list[Any], targets: list[Any], sample_weight: Any) -> None:
         """Fine-tune in a folder that is gone afterwards, and keep the model's files."""
-        if self.model is None:
-            raise ConfigError("model = None: name the folder of the model to start from")
-        if not 0 <= self.held_out < 1:
-            raise ConfigError(f"held_out = {self.held_out:g}: expected a share from 0, and less than 1")
+        if not isinstance(self.model, str | Path):
+            raise ConfigError(f"model = {self.model!r}: name the folder of the model to start from")
+        if not isinstance(self.held_out, int | float) or not 0 <= self.held_out < 1:
+            raise ConfigError(f"held_out = {self.held_out!r}: expected a share from 0, and less than 1")
+        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise ConfigError(f"seed = {self.seed!r}: expected a whole number from 0")
+        if not isinstance(self.settings, Mapping | None):
+            raise ConfigError(f"settings = {self.settings!r}: expected a dictionary of settings of FinetuneSettings")
         weights = _weights(sample_weight, len(inputs))
         if weights is not None:  # a row of no weight is as one that is not there
             kept = np.flatnonzero(weights)
@@ -197,6 +201,10 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
             raise ValueError(f"y has {y.ndim} dimensions; a text has one label")
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             raise ValueError("y contains NaN or infinity; label these rows or leave them out")
+        if y.dtype.kind == "O" and len(kinds := {type(value).__name__ for value in y.tolist()}) > 1:
+            raise ValueError(f"y mixes values of several types ({', '.join(sorted(kinds))}); give labels of one type")
+        if y.dtype.kind == "O" and None in y.tolist():
+            raise ValueError("y contains None; label these rows or leave them out")
         counted = y if sample_weight is None else y[_weights(sample_weight, len(y)) > 0]
         self.classes_ = np.unique(counted)
         if len(self.classes_) < 2:
@@ -231,6 +239,8 @@ class TextRegressor(RegressorMixin, TextEstimator):  # type: ignore[misc]
             raise ValueError(f"y has {values.ndim} dimensions; a text has one number")
         if not np.isfinite(values).all():
             raise ValueError("y contains NaN or infinity; correct these rows or leave them out")
+        if np.abs(values).max() > LARGEST:
+            raise ValueError(f"y holds values above {LARGEST:g}, too large to be squared; give them in larger units")
         self._fit(inputs, values.tolist(), sample_weight)
         return self
 
@@ -248,8 +258,12 @@ class TokenTagger(TextEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from sentences of tokens and their tags."""
         sentences = self._inputs(X, fitting=True)
-        tags = [list(map(str, row)) for row in y]
-        check_consistent_length(sentences, tags, sample_weight)
+        check_consistent_length(sentences, y, sample_weight)
+        tags = []
+        for i, row in enumerate(y):
+            if isinstance(row, str) or not hasattr(row, "__iter__"):
+                raise ValueError(f"y[{i}] is {row!r}, no list of tags; give one tag for each token")
+            tags.append(list(map(str, row)))
         targets = []
         for i, (tokens, row) in enumerate(zip(sentences, tags, strict=True)):
             if len(tokens) != len(row):
@@ -291,7 +305,8 @@ class TokenTagger(TextEstimator):
         self._check_names(X, fitting=fitting)
         sentences = []
         for i, row in enumerate(_sequence(X)):
-            if isinstance(row, str) or not all(isinstance(token, str) for token in row):
+            words = not isinstance(row, str) and hasattr(row, "__iter__")
+            if not words or not all(isinstance(token, str) for token in row):
                 raise InputError(f"X[{i}] is no list of tokens; give each sentence as a list of texts")
             sentences.append([" ".join(token.split()) or "\ufffd" for token in row])
         if fitting:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from litebert.console import progress
 from litebert.data.batches import DataSettings, PretrainBatch, SpecialIds, WindowSource, held_out_batches
 from litebert.data.masking import MaskSettings
+from litebert.data.packing import reading
 from litebert.data.pairs import NO_LABEL, PairSettings
 from litebert.data.shards import DOCUMENTS_NAME, TokenCorpus
 from litebert.errors import DataFolderError
@@ -81,7 +82,9 @@ def held_out_documents(corpus: TokenCorpus) -> dict[str, NDArray[np.int64]]:
     """The numbers of the held-out documents of each source that has some, in the split's order."""
     from pyarrow import parquet
 
-    table = parquet.read_table(corpus.path / DOCUMENTS_NAME, columns=["source"], filters=[("split", "=", "held_out")])
+    path = corpus.path / DOCUMENTS_NAME
+    with reading(path, "table of documents"):
+        table = parquet.read_table(path, columns=["source"], filters=[("split", "=", "held_out")])
     sources = np.array(table.column("source").to_pylist(), dtype=object)
     return {str(name): np.flatnonzero(sources == name) for name in dict.fromkeys(sources.tolist())}
 

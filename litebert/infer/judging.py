@@ -220,6 +220,6 @@ def logits_of(predictor: Predictor, task: AnyTask, source: Path, columns: Column
         found = found or task.columns(fields, wanted, source, trained=predictor.columns)
         inputs.append(task.input(fields, found, where))
     if not inputs:
-        raise InputError(f"{source} has a header and no rows; give a file with texts")
+        raise InputError(f"{source} has no rows; give a file with texts")
     encoded = predictor.encode(inputs)
     return window_means(encoded.examples, predictor.outputs(encoded)).astype(np.float64)

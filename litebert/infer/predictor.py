@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from litebert.console import Advance, log, progress
 from litebert.data.catalog import find_model
@@ -172,6 +172,12 @@ def load(
             f"task {task!r}: a model answers what it was fine-tuned for; besides it can be asked for embed and "
             f"{FILL_MASK}"
         )
+    if not isinstance(folder, str | Path):
+        raise ConfigError(f"a model is loaded by its folder or its name, not by {folder!r}")
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision {precision!r}: use one of {', '.join(get_args(Precision))}")
+    if not isinstance(max_tokens, int) or max_tokens < 1:
+        raise ConfigError(f"max_tokens = {max_tokens!r}: expected a number of tokens, 1 or more")
     folder = find_model(folder)
     loaded = read_model(folder, ("embed",) if task == "embed" else None)
     tokenizer = model_tokenizer(folder)

@@ -15,6 +15,7 @@ Dimensions: S sentences, H hidden, E embedding.
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ HELD_OUT, TO_SOLVE, TO_TRY = 1000, 4000, 200
 TO_FIT = 32768
 """Tokens, of those to solve on, that layers are fitted on."""
 
+_WITH_DELTAS = {"attention": ("qkv", "dense"), "ffn": ("inner", "output")}
 _FEWEST = 50
 _LENGTH = 128
 _BATCH_TOKENS = 4096
@@ -139,7 +141,7 @@ def _write(
     out: Path, source: Path, student: AlbertWithHeads, tokenizer: Tokenizer, extra: Mapping[str, Any]
 ) -> SavedModel:
     """Write the model and the files that are taken along as they are, all of it or nothing."""
-    with new_folder(out) as folder:
+    with new_folder(out, replace=False) as folder:
         saved = save_model(student, folder / "saved", tokenizer, extra)
         for file in sorted((folder / "saved").iterdir()):
             file.rename(folder / file.name)
@@ -263,8 +265,8 @@ def _start(
 ) -> tuple[str, dict[str, float]]:
     """Fill the blocks; returns the start that was taken and the cosine of each that was tried."""
     aligned = {
-        "attention": [aligned_attention([_attention(source, i) for i in layers]) for layers in covers["attention"]],
-        "ffn": [aligned_ffn([_ffn(source, i) for i in layers]) for layers in covers["ffn"]],
+        "attention": [aligned_attention(_blocks(source, "attention", layers)) for layers in covers["attention"]],
+        "ffn": [aligned_ffn(_blocks(source, "ffn", layers)) for layers in covers["ffn"]],
     }
     names = [start]
     if start == "best":
@@ -294,9 +296,13 @@ def _start(
 @torch.no_grad()
 def _grams(source: Albert, text: Text) -> list[dict[str, Tensor]]:
     """What the layers of the source read on some of the sentences, as `fit` wants it."""
+    read = 0
     with watched(source.encoder) as grams:
-        for packed in text.solving[: TO_FIT // _BATCH_TOKENS]:
+        for packed in text.solving:
+            if read >= TO_FIT:
+                break
             source(packed)
+            read += len(packed.input_ids)
     return grams
 
 
@@ -309,7 +315,7 @@ def _fill(student: Albert, starts: Starts, start: str) -> None:
         return
     number = len(encoder.plan.attention)
     for layer, delta in enumerate(encoder.deltas):
-        for part, names in (("attention", ("qkv", "dense")), ("ffn", ("inner", "output"))):
+        for part, names in _WITH_DELTAS.items():
             layers = covers[part][0]
             own = mean([aligned[part][0][layers.index(i)] for i in _stands_for(layer, number, layers[-1] + 1)])
             shared = getattr(encoder, part)[0]
@@ -329,12 +335,18 @@ def _check_start(start: str, covers: Mapping[str, list[list[int]]]) -> None:
         )
 
 
-def _attention(source: Albert, layer: int) -> Any:
-    return source.encoder.attention[source.encoder.plan.attention[layer]]
-
-
-def _ffn(source: Albert, layer: int) -> Any:
-    return source.encoder.ffn[source.encoder.plan.ffn[layer]]
+def _blocks(source: Albert, part: str, layers: Sequence[int]) -> list[Any]:
+    """The blocks of some layers of the source, each with its layer's own deltas in its weights."""
+    encoder, blocks = source.encoder, []
+    for layer in layers:
+        block = getattr(encoder, part)[getattr(encoder.plan, part)[layer]]
+        if encoder.deltas is not None:
+            block = deepcopy(block)
+            for name in _WITH_DELTAS[part]:
+                delta = encoder.deltas[layer][name]  # type: ignore[index]
+                getattr(block, name).weight += delta.up.weight @ delta.down.weight
+        blocks.append(block)
+    return blocks
 
 
 def _load(model: AlbertWithHeads, tensors: Mapping[str, Tensor]) -> None:

@@ -5,9 +5,11 @@ basis for all layers, but heads, and the inner units of the feed-forward blocks,
 are put into the order in which they are most like those of a reference layer (Ainsworth et al. 2023, "Git Re-Basin").
 
 - The mean of the weights.
-- The fit: of every linear map the one that is nearest, by least squares, to what each layer's own makes of the inputs
-  that this layer has on real tokens: W = (sum of W_l G_l) (sum of G_l)^-1, with G_l the Gram matrix of the inputs of
-  layer l (RegMean: Jin et al. 2023, "Dataless Knowledge Fusion by Merging Weights of Language Models").
+- The fit: of every linear map one that is near, by least squares, to what each layer's own makes of the inputs that
+  this layer has on real tokens: W = (sum of W_l G_l) (sum of G_l)^-1, with G_l the Gram matrix of the inputs of layer l
+  whose entries beside the diagonal are made smaller, a G + (1 - a) diag(G), so that the weights of inputs which few
+  tokens tell apart stay near those of the layers (RegMean: Jin et al. 2023, "Dataless Knowledge Fusion by Merging
+  Weights of Language Models").
 
 Dimensions: H hidden, F inside the feed-forward block, N heads, D head size, R rank.
 """
@@ -32,8 +34,11 @@ Grams = Mapping[str, Tensor]
 _READS_INNER = ("dense", "output")
 """The maps that read a block's inner units."""
 
-_OFF_DIAGONAL = 0.1
-"""What the entries beside the diagonal of a Gram matrix count: inputs that hardly occur leave weights as they are."""
+OFF_DIAGONAL = 0.1
+"""What the entries beside the diagonal of a Gram matrix count, `a` above."""
+
+_RIDGE = 1e-6
+"""Added to the diagonal, as a share of its mean: what an input that never occurs is multiplied by is the mean."""
 
 
 class Aligned(NamedTuple):
@@ -75,19 +80,21 @@ def mean(blocks: Sequence[Aligned]) -> State:
 
 
 def fit(blocks: Sequence[Aligned], grams: Sequence[Grams]) -> State:
-    """The linear maps nearest to those of all blocks on what each of them reads, the norms their mean.
+    """The linear maps near to those of all blocks on what each of them reads, the norms their mean.
 
     grams: of each block's layer, in the order that its units had before.
     """
     merged = mean(blocks)
     for name in [name for name in grams[0] if f"{name}.weight" in merged]:
         wanted, known = torch.zeros(()), torch.zeros(())  # (out, in + 1) and (in + 1, in + 1)
+        ridge = _RIDGE * torch.stack([of_block[name].diagonal() for of_block in grams]).double().mean()
         for block, of_block in zip(blocks, grams, strict=True):
             weight, bias, gram = block.state[f"{name}.weight"], block.state[f"{name}.bias"], of_block[name]
             if name in _READS_INNER:
                 order = torch.cat((block.inner, torch.tensor([len(block.inner)])))
                 gram = gram[order][:, order]
-            gram = (_OFF_DIAGONAL * gram + (1 - _OFF_DIAGONAL) * gram.diagonal().diag()).double()
+            gram = OFF_DIAGONAL * gram.double() + (1 - OFF_DIAGONAL) * gram.diagonal().double().diag()
+            gram.diagonal().add_(ridge)
             wanted, known = wanted + torch.cat((weight, bias[:, None]), 1).double() @ gram, known + gram
         solved = torch.linalg.solve(known, wanted, left=False).float()
         merged[f"{name}.weight"], merged[f"{name}.bias"] = solved[:, :-1].contiguous(), solved[:, -1].clone()

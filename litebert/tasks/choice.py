@@ -37,7 +37,7 @@ from litebert.text.tokenizer import Tokenizer
 
 CONTEXT_NAMES = ("context", "article", "passage", "premise", "text", "sent1")
 CHOICES_NAMES = ("choices", "options", "answers", "endings")
-_NUMBERED = re.compile(r"(?i)(choice|option|ending|answer)_?([0-9]+|[a-j])$")
+_NUMBERED = re.compile(r"(?i)(choice|option|ending|answer)_?([0-9]{1,9}|[a-j])$")
 
 
 class Choices(NamedTuple):
@@ -314,7 +314,7 @@ def _index(value: object, column: str, where: str, choices: Sequence[str]) -> in
     """The number of a choice, given as a number from 0, else as its words, else as a letter from A."""
     words = "" if value is None or isinstance(value, bool) else str(value).strip()
     number = words.removesuffix(".0")
-    if number.isascii() and number.isdigit() and int(number) < len(choices):
+    if number.isascii() and number.isdigit() and len(number) < 10 and int(number) < len(choices):
         return int(number)
     if words in choices:
         return list(choices).index(words)

@@ -187,7 +187,7 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
     def judging_notes(self, gold: NerGold, labels: Sequence[str]) -> list[str]:
         """Kinds of entities that do not occur."""
         counts = Counter(span.label for spans in gold.spans for span in spans)
-        kinds = sorted({tag[1] for label in labels if (tag := parse_tag(label))})
+        kinds = sorted({tag[1] for label in labels if (tag := parse_tag(label)) and tag[1]})
         return self.not_judged(kinds, [counts[kind] for kind in kinds])
 
     def lesson(self, encoded: NerEncoded, gold: NerGold, labels: Sequence[str], weighting: Weighting) -> Lesson:

@@ -23,7 +23,7 @@ from litebert.data.rows import STDIN, Row
 from litebert.errors import InputError
 from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.metrics import Bools, Doubles, Floats, Metrics
-from litebert.evaluate.squad import exact_match, squad_metrics
+from litebert.evaluate.squad import exact_match, right_answers, squad_metrics
 from litebert.tasks.imitation import Opinion, grouped_divergence
 from litebert.tasks.task import (
     DIGITS,
@@ -218,11 +218,8 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         """The two outputs of the head."""
         if not any(target.answers for target in rows.targets):
             raise InputError(f"{rows.source}: no question has an answer; there is nothing to learn")
-        answered = ((given.context, target.answers) for given, target in zip(rows.inputs, rows.targets, strict=True))
-        if not any(
-            answers[0].text.strip() and place_of(answers[0], context) is not None
-            for context, answers in answered
-            if answers
+        if all(
+            _learnable(target, given.context) is None for given, target in zip(rows.inputs, rows.targets, strict=True)
         ):
             raise InputError(
                 f"{rows.source}: no answer stands in its context; answers are learnt as places there, word for word"
@@ -230,17 +227,17 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         return ("start", "end")
 
     def gold(self, rows: Labelled[Question, Target], encoded: QaEncoded, labels: Sequence[str]) -> QaGold:
-        """Where in the pieces the first answer of each question stands."""
+        """Where in the pieces the first answer of each question that stands in its context does."""
         pieces = np.full((len(rows), 2), -1, dtype=np.int64)
         unusable = moved = 0
         for row, target in enumerate(rows.targets):
             if not target.answers:
                 continue
-            answer = target.answers[0]
-            start = place_of(answer, encoded.contexts[row])
+            found = _learnable(target, encoded.contexts[row])
             offsets = encoded.offsets[row]
             first = end = 0
-            if start is not None and answer.text.strip():
+            if found is not None:
+                answer, start = found
                 moved += start != answer.start
                 first = int(np.searchsorted(offsets[:, 1], start, side="right"))
                 end = int(np.searchsorted(offsets[:, 0], start + len(answer.text), side="left"))
@@ -409,7 +406,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         self, rows: Labelled[Question, Target], answers: Sequence[QuestionAnswer], decisions: Decisions
     ) -> Bools:
         """Exact matches with one of the right answers, or with their being none."""
-        texts = [[given.text for given in target.answers] or [""] for target in rows.targets]
+        texts = [right_answers([given.text for given in target.answers]) for target in rows.targets]
         return np.array([any(exact_match(t, a.answer) for t in right) for right, a in zip(texts, answers, strict=True)])
 
     def answer_of(self, fields: Mapping[str, Any], where: str) -> str:
@@ -421,6 +418,12 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
     ) -> Metrics:
         """See `squad_metrics`."""
         return _squad(rows.ids or [str(i) for i in range(len(rows))], rows.targets, answers, no_answer)
+
+
+def _learnable(target: Target, context: str) -> tuple[Given, int] | None:
+    """The first answer that stands in the context, and where."""
+    places = ((answer, place_of(answer, context)) for answer in target.answers if answer.text.strip())
+    return next(((answer, place) for answer, place in places if place is not None), None)
 
 
 def _squad(

@@ -9,7 +9,7 @@ from typing import Any
 from litebert.console import log
 from litebert.data.labelled import Columns, Labelled, there
 from litebert.data.packing import reading
-from litebert.data.rows import Row
+from litebert.data.rows import DoubledError, Row, without_doubles
 from litebert.errors import ConfigError, InputError
 from litebert.evaluate.metrics import Metrics
 from litebert.evaluate.retrieval import score_rankings
@@ -92,9 +92,14 @@ def _squad_answers(path: str | Path) -> dict[str, str] | None:
     if Path(path).suffix != ".json":
         return None
     value = _json(path)
-    if isinstance(value, dict) and all(isinstance(answer, str) for answer in value.values()) and "id" not in value:
-        return value
-    return None
+    if not isinstance(value, dict) or not any(isinstance(answer, str) for answer in value.values()) or "id" in value:
+        return None
+    for key, answer in value.items():
+        if not isinstance(answer, str) and not FIELDS.keys() & value.keys():
+            raise InputError(
+                f'{path}: {json.dumps(answer)[:60]} for the id {key!r} is no answer; write a text, "" for none'
+            )
+    return value if all(isinstance(answer, str) for answer in value.values()) else None
 
 
 def _json(path: str | Path) -> Any:
@@ -102,23 +107,11 @@ def _json(path: str | Path) -> Any:
     with reading(path, "json"):
         content = path.read_bytes()
     try:
-        return json.loads(content, object_pairs_hook=_without_doubles)
-    except ValueError as error:
-        if isinstance(error, _DoubledError):
-            raise InputError(f"{path}: the id {error} is there twice; give one answer a question") from None
+        return json.loads(content, object_pairs_hook=without_doubles)
+    except DoubledError as error:
+        raise InputError(f"{path}: the id {error} is there twice; give one answer a question") from None
+    except ValueError:
         return None
-
-
-class _DoubledError(ValueError):
-    pass
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _DoubledError(repr(next(key for key in keys if keys.count(key) > 1)))
-    return result
 
 
 def _read(path: str | Path, task: str | None) -> tuple[AnyTask, list[tuple[str, Row]]]:
@@ -199,7 +192,7 @@ def _probabilities(path: str | Path | None, rows: Labelled[Any, Any]) -> dict[st
         raise InputError(f'{path} is no JSON object of probabilities by id; write {{"id": 0.5, …}}')
     for key, where in zip(rows.ids, rows.places, strict=True):
         value = values.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < math.inf:
             raise InputError(f"{path}: {value!r} for the id {key!r} ({where}); give every question a probability")
     known = set(rows.ids)
     return {key: float(value) for key, value in values.items() if key in known}

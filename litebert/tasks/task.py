@@ -118,7 +118,7 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     """Metrics that can choose the best checkpoint, more being better; the first one does so by default."""
     shown: ClassVar[tuple[str, ...]] = ()
     """Metrics that are shown beside it while training goes on."""
-    long_rows: ClassVar[str] = "each of their windows learns the same, and their answers are averaged"
+    long_rows: ClassVar[str] = "each of their windows counts the same, and their answers are averaged"
     """What becomes of rows that are longer than a sequence."""
     cut: ClassVar[str] = ""
     """What the rows are of which a part is not read, and which part is."""
@@ -177,7 +177,7 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
             if fields.get("id") is not None:
                 ids.append(str(fields["id"]))
         if columns is None:
-            raise InputError(f"{source} has a header and no rows; give a file with labelled rows")
+            raise InputError(f"{source} has no rows; give a file with labelled rows")
         notes = self.input_notes(inputs)
         if 0 < len(ids) < len(places):
             notes.append(

@@ -29,6 +29,7 @@ PAPER_SETTINGS: dict[str, Any] = {
 }
 """Those of the original's 30k-clean.model, as written in that file."""
 
+MOST_PIECES = 1_000_000
 _LONGEST_WORD = 1000
 _MOST_WORDS = 4_000_000
 
@@ -61,6 +62,8 @@ def train_tokenizer(
         TokenizerError: there is no text, or not enough for that many pieces, or the number is too small to hold all
             characters.
     """
+    if not 1 <= vocab_size <= MOST_PIECES:
+        raise TokenizerError(f"vocab_size = {vocab_size}: expected a number of pieces from 1 to {MOST_PIECES:,}")
     normalization = Normalization(lower=lower, keep_accents=keep_accents)
     counts = count_words(texts, normalization, most_words)
     if not counts:

@@ -43,8 +43,9 @@ class Progress:
     losses: tuple[float, ...] = ()
     """Of the last steps, for noticing a divergence."""
     earlier_steps: int = 0
-    """Done by the run that this one branched off, up to there."""
+    """Done before this run: by the one that it branched off, up to there, and by the model that it began with."""
     earlier_tokens: int = 0
+    """Read in those."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Progress":

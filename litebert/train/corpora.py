@@ -1,7 +1,7 @@
 """The prepared folders a run reads, as it finds them at its start, and the settings it was begun with."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from litebert import config
 from litebert.console import log
 from litebert.data.batches import DataSettings, SpecialIds, WindowSource
 from litebert.data.shards import CorpusSplit, TokenCorpus, open_corpus
-from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError
+from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError, OutputError
 from litebert.files import LOCK, held, in_use, require_empty
 from litebert.model.config import AlbertConfig
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
@@ -52,6 +52,8 @@ class TextRunSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < MOST_SEEDS:
             raise ConfigError(f"seed = {self.seed}: expected a whole number from 0, below {MOST_SEEDS:.0e}")
+        if self.branch == "":
+            raise ConfigError("branch = '': name the folder of a run, or leave it out")
 
 
 def weighted(items: Sequence[str]) -> dict[str, float]:
@@ -73,9 +75,15 @@ def weighted(items: Sequence[str]) -> dict[str, float]:
 @contextmanager
 def run_alone(out: Path, world: World) -> Iterator[None]:
     """Have a run's folder for the processes of this run; raises OutputError, in all of them, where others have it."""
-    with held(out) if world.is_first else nullcontext(True) as ours:
-        if world.any(not ours):
-            raise in_use(out)
+    refused: OutputError | None = None
+    with ExitStack() as stack:
+        if world.is_first:
+            try:
+                refused = None if stack.enter_context(held(out)) else in_use(out)
+            except OutputError as error:
+                refused = error
+        if world.any(refused is not None):
+            raise refused or in_use(out)
         yield
 
 
@@ -88,7 +96,10 @@ def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
     if not resume or not (out / "config.toml").exists():
         if resume and out.is_dir() and {path.name for path in out.iterdir()} - {LOCK} == {TEXT_FOLDER}:
             return False  # the run was interrupted before its first step
-        require_empty(out, "add --resume to go on with the run there, or choose another folder")
+        runs = (
+            "it holds no run to go on with: give the run's folder" if resume else "add --resume to go on with its run"
+        )
+        require_empty(out, f"{runs}, or choose another one")
         return False
     then = config.build(type(settings), config.read_toml(out / "config.toml"))
     before, after = (config.flatten(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))

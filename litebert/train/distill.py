@@ -4,6 +4,7 @@ The run folder, its resumption and all that may happen to it are those of pre-tr
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,9 +195,8 @@ def _keep(settings: DistillSettings, out: Path, here: World) -> dict[Path, float
             for folder, text in kept.items():
                 keep_text([text], folder)
         except UserError:
-            for folder in (out / TEXT_FOLDER, out):
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
+            with suppress(OSError):  # it holds some of them
+                (out / TEXT_FOLDER).rmdir()
             raise
     here.wait()
     return {folder: texts[text] for folder, text in kept.items()}

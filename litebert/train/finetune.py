@@ -67,7 +67,7 @@ def teach(
 def carry_out(job: Job, out: Path) -> FinetuneReport:
     """Do a job: fine-tune once a seed, and write the best model and the record to `out`."""
     task, settings, rows = job.task, job.settings, job.train.rows
-    with new_folder(out) as folder:
+    with new_folder(out, replace=False) as folder:
         record = folder / "training"
         record.mkdir()
         told = {"task": task.name, "model": str(job.folder), **job.inputs, "columns": rows.columns._asdict()}

@@ -93,7 +93,7 @@ def _pretrain(
     known = claim(out, settings, resume=resume)
     corpora = open_folders(settings, here)
     tokenizer = load_tokenizer(corpora[0].path / TOKENIZER_FOLDER)
-    model = _make_model(settings, tokenizer).to(here.device)
+    model = make_model(settings, tokenizer).to(here.device)
     model.albert.encoder.activation_checkpointing = settings.loop.activation_checkpointing
     _require_memory(settings, model, here)
     source = training_source(settings, tokenizer, settings.seed)
@@ -126,13 +126,18 @@ def _pretrain(
     return PretrainReport(**run.go(received, known), unigram_entropy=unigram)
 
 
-def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithHeads:
+def make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithHeads:
+    """The model that a run begins with, on the CPU; raises ConfigError for a shape that cannot be, or another one than
+    that of the folder which it begins with."""
     heads = ("masked_lm",) if settings.data.pairs.objective == "none" else ("masked_lm", "sentence_order")
     if settings.init is not None:
-        if settings.model:
-            raise ConfigError("model settings and --model contradict each other; the folder's config decides the shape")
         folder = find_model(settings.init)
         model = load_model(folder, heads)
+        for name, value in settings.model.items():
+            if (found := getattr(model.config, name, None)) != value:
+                raise ConfigError(
+                    f"model.{name} = {value!r}, and {folder} has {found!r}: leave it out, the folder decides the shape"
+                )
         require_tokenizer(model.config, folder, tokenizer)
     else:
         shape: dict[str, Any] = {
@@ -141,6 +146,10 @@ def _make_model(settings: PretrainSettings, tokenizer: Tokenizer) -> AlbertWithH
             "bos_token_id": tokenizer.cls_id,
             "eos_token_id": tokenizer.sep_id,
         }
+        if (named := settings.model.get("vocab_size", tokenizer.vocab_size)) != tokenizer.vocab_size:
+            raise ConfigError(
+                f"model.vocab_size = {named}, and the data's tokenizer has {tokenizer.vocab_size} pieces: leave it out"
+            )
         generator = torch.Generator().manual_seed(settings.seed)
         model = build_model(preset(settings.preset, **shape | settings.model), heads, generator=generator)
     require_length(model.config, settings)

@@ -43,7 +43,7 @@ def rate_factor(settings: ScheduleSettings, step: int, total: int) -> float:
     warmup = round(settings.warmup if settings.warmup >= 1 else settings.warmup * total)
     if step < warmup:
         return (step + 1) / warmup
-    if settings.name == "constant":
+    if settings.name == "constant" or total == 1:  # whose only step would be the last one, at the rate of the end
         return 1.0
     decay = round(settings.decay * total) if settings.name == "warmup_stable_decay" else total - warmup
     progress = max(0.0, (step + 1 - (total - decay)) / max(decay, 1))  # 0 before the decay, 1 at the last step

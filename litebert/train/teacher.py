@@ -87,7 +87,7 @@ class Teacher:
             places.append(where)
             inputs.append(self.task.input(fields, columns, where))
         if not inputs:
-            raise InputError(f"{file} has a header and no rows; give a file with rows, or leave it out")
+            raise InputError(f"{file} has no rows; give a file with rows, or leave it out")
         encoded, outputs = self._answer(inputs)
         answers = self.task.answers(encoded, outputs, self.labels, self.decision)
         together = replace(

@@ -92,7 +92,9 @@ class TextRun:
             model=self.trained,
             optimizer=build_optimizer(self.trained, settings.optimizer),
             stream=BatchStream(self.source),
-            progress=Progress(),
+            progress=Progress(
+                earlier_tokens=self.kept.get("trained_tokens", 0), earlier_steps=self.kept.get("trained_steps", 0)
+            ),
             seed=settings.seed,
             world=self.world,
         )
@@ -119,8 +121,7 @@ class TextRun:
             reached = run.progress
             tokens, steps = reached.earlier_tokens + reached.tokens, reached.earlier_steps + reached.step
             done = zip(TRAINED, (tokens, steps), strict=True)
-            extra = {**self.kept, **{name: self.kept.get(name, 0) + number for name, number in done}}
-            save_model(self.model, self.out / "model", self.tokenizer, extra)
+            save_model(self.model, self.out / "model", self.tokenizer, {**self.kept, **dict(done)})
         self.world.wait()
         return {
             "model": self.out / "model",

@@ -148,7 +148,7 @@ def test_ragged_rows(tmp_path: Path, row: dict[str, object], message: str) -> No
 def test_a_header_alone_is_no_data(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label\n")
-    with pytest.raises(InputError, match="a header and no rows"):
+    with pytest.raises(InputError, match="has no rows"):
         Classify().read(path, Columns())
 
 

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from litebert.data.rows import NumberedRow, file_format, place, read_rows, write_rows
@@ -109,6 +111,8 @@ BROKEN = {
     "junk.jsonl.gz": (b"junk", "damaged or no gz file"),
     "junk.csv.xz": (b"junk", "damaged or no xz file"),
     "junk.csv.zst": (b"junk", "damaged or no zst file"),
+    "half.jsonl": (b'{"te\\ud800xt": "a"}\n', "line 1: a field's name holds half a character"),
+    "null.jsonl": (b"null\n", "line 1: the value null, not an object"),
     "a.docx": (b"junk", "ends in none of"),
     "noname": (b"junk", "ends in none of"),
 }
@@ -164,9 +168,21 @@ REFUSED = {
     "a.tsv": ([{"text": "fine"}, {"text": "a\tb"}], "record 2 holds a tab"),
     "a.csv": ([{"text": "fine"}, {"text": "b", "more": 1}], "record 2 has the field 'more'"),
     "a.parquet": ([{"a": 1}, {"a": "x"}], "several types"),
+    "nothing.parquet": ([{"a": {}}], "Parquet cannot hold a value"),
+    "large.parquet": ([{"a": 10**30}], "Parquet cannot hold a value"),
+    "half.parquet": ([{"a": "go\ud800od"}], "Parquet cannot hold a value"),
     "a.txt": ([{"text": "fine"}], "cannot be written as .txt"),
     "a.docx": ([{"text": "fine"}], "ends in none of"),
 }
+
+
+def test_columns_of_parquet_that_python_cannot_say(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    fine = pa.table({"time": pa.array([1], pa.timestamp("ns"))})
+    for table, message in ((twice, "'text' more than once"), (fine, "rows from 1: .* write these values as texts")):
+        pq.write_table(table, tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=message):
+            fields(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -82,6 +82,7 @@ def test_all_forms_of_files_say_the_same(tmp_path: Path) -> None:
         ("q1 Q0 d1 1 nan me\n", "q1 0 d1 1\n", "line 1: the score 'nan' is no number"),
         ("q1 Q0 d1 1 1 me\nq1 Q0 d1 2 1 me\n", "q1 0 d1 1\n", "line 2: document 'd1' stands twice under query 'q1'"),
         ("q1 Q0 d1 1 1 me\n", "q1 0 d1 yes\n", "line 1: the relevance 'yes' is no whole number"),
+        ("q1 Q0 d1 1 1 me\n", f"q1 0 d1 {'9' * 400}\n", "line 1: the relevance '9+' is no whole number"),
         ("q1 Q0 d1 1 1 me\n", "q1 d1\n", "line 1: 2 columns are no judgement"),
         ("q1 Q0 d1 1 1 me\n", "q1 0 d1 0\n", "no document is relevant"),
         ("q1 Q0 d1 1 1 me\n", "", "holds no judgements"),
@@ -92,6 +93,27 @@ def test_bad_files(tmp_path: Path, run: str, judged: str, said: str) -> None:
     (tmp_path / "judged").write_text(judged)
     with pytest.raises(InputError, match=said):
         score_rankings(tmp_path / "run", tmp_path / "judged")
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ('{"q1": {"d1": 1, "d1": 2}}', "'d1' is there twice"),
+        ('{"q1": {"d1": true}}', "the score 'True' is no number"),
+        (f'{{"q1": {{"d1": {"9" * 400}}}}}', "the score '9+' is no number"),
+    ],
+)
+def test_bad_objects_of_scores(tmp_path: Path, scores: str, said: str) -> None:
+    (tmp_path / "run.json").write_text(scores)
+    (tmp_path / "judged").write_text("q1 0 d1 1\n")
+    with pytest.raises(InputError, match=said):
+        score_files(tmp_path / "run.json", tmp_path / "judged", task="retrieval")
+
+
+def test_byte_order_marks_mean_nothing(tmp_path: Path) -> None:
+    for name, text in (("run", "q1 Q0 d1 1 1 me\n"), ("judged", "query-id\tcorpus-id\tscore\nq1\td1\t1\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert score_files(tmp_path / "run", tmp_path / "judged", task="retrieval")["ndcg@10"] == 1
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

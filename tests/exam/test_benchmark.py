@@ -18,13 +18,14 @@ import pytest
 
 from litebert import config
 from litebert.cli import main
-from litebert.errors import ConfigError
+from litebert.errors import ConfigError, OutputError
 from litebert.evaluate.calibration import Calibration, Decisions
 from litebert.exam.benchmark import benchmark, sittings
 from litebert.exam.sets import ALL, SETS, sets_of
 from litebert.exam.settings import BenchmarkSettings
 from litebert.exam.sitting import uncalibrated
 from litebert.exam.table import Table, mark, published
+from litebert.files import held
 from litebert.infer.judging import Questions, judge_model
 from litebert.infer.predictor import evaluate_model
 from litebert.train.finetune import FinetuneSettings, finetune
@@ -273,6 +274,30 @@ def test_two_processes_make_one_table(public: Path, model: Path, tmp_path: Path)
     assert json.loads((out / "results.json").read_text())["sets"]["wnut17"]["systems"]["model"]["seeds"] == [1, 2, 3]
     assert not (out / "work").exists()
     assert not list(tmp_path.rglob(".lock"))
+
+
+def test_what_another_process_is_at_is_left_to_it(
+    public: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, wanted = tmp_path / "out", settings("wnut17", seeds=3)
+    benchmark("ner", model=model, out=out, data=public, settings=settings("wnut17", baseline=True))
+    with held(out / "work" / "wnut17-model-2") as ours:
+        assert ours
+        benchmark("ner", model=model, out=out, data=public, settings=wanted)
+        assert sorted(results(out)) == ["wnut17/model-1", "wnut17/model-3"]
+    assert "another process is at 1 more: WNUT17, model, seed 2" in capsys.readouterr().err
+    benchmark("ner", model=model, out=out, data=public, settings=wanted)
+    assert len(results(out)) == 3
+
+
+def test_a_setting_that_cannot_be_does_not_lock_the_folder(public: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    wrong = settings("wnut17", finetune={**FAST, "metric": "zz"})
+    with pytest.raises(ConfigError, match="metric = 'zz'"):
+        benchmark("ner", model=model, out=out, data=public, settings=wrong)
+    benchmark("ner", model=model, out=out, data=public, settings=settings("wnut17"))
+    with pytest.raises(OutputError, match=r"holds results of wnut17 with metric = f1, and it is to be zz now"):
+        benchmark("ner", model=model, out=out, data=public, settings=wrong)
 
 
 def test_what_was_said_before_the_temperature() -> None:

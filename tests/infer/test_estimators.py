@@ -17,7 +17,7 @@ from sklearn.utils import estimator_checks
 
 import litebert
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.errors import ConfigError, InputError
+from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.infer.estimators import TextClassifier, TextEstimator, TextRegressor, TokenTagger
 from litebert.text.tokenizer import load_tokenizer
 from tests.labelled import ROWS, small_model
@@ -308,6 +308,24 @@ def test_what_is_refused(model: Path) -> None:
         quick(TextClassifier, model).fit("a text", LABELS)
     with pytest.raises(InputError, match=r"X\[0\] is '7'; give a text"):
         quick(TextClassifier, model).fit([7] * 32, LABELS)
+    with pytest.raises(ModelFolderError, match="nope is no folder"):
+        quick(TextClassifier, Path("nope")).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match=r"mixes values of several types \(NoneType, str\)"):
+        quick(TextClassifier, model).fit(TEXTS, [*LABELS[:-1], None])
+    for name, value in (("model", 5), ("held_out", "x"), ("seed", None), ("settings", 5)):
+        with pytest.raises(ConfigError, match=f"{name} = {value!r}"):
+            quick(TextClassifier, model).set_params(**{name: value}).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match=r"y holds values above 1e\+18"):
+        quick(TextRegressor, model).fit(TEXTS, [1e300, *range(1, len(TEXTS))])
+    for wrong in (None, 5):
+        with pytest.raises(InputError, match=r"X\[0\] is no list of tokens"):
+            quick(TokenTagger, model).fit([wrong], [["O"]])
+        with pytest.raises(ValueError, match=rf"y\[0\] is {wrong}, no list of tags"):
+            quick(TokenTagger, model).fit([["a"]], [wrong])
+    for arguments, message in (({"folder": 5}, "by its folder"), ({"precision": "zz"}, "precision 'zz'"),
+                               ({"max_tokens": 0}, "max_tokens = 0")):  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
+            litebert.load(**{"folder": model} | arguments)
 
 
 def test_it_says_nothing_unless_asked(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

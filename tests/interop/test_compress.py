@@ -234,7 +234,7 @@ def test_units_find_their_like() -> None:
 def test_a_fit_is_nearest_to_what_the_layers_make_of_their_own_inputs(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge, "_OFF_DIAGONAL", 1.0)
+    monkeypatch.setattr(merge, "OFF_DIAGONAL", 1.0)
     model = random_model(config_of(sharing="none"))
     encoder, batch, seen = model.albert.encoder, packed_batch(), []
     read = {"attention": ("qkv", "dense"), "ffn": ("inner", "output")}[part]
@@ -276,6 +276,24 @@ def test_a_fit_is_nearest_to_what_the_layers_make_of_their_own_inputs(
     for _ in range(5):  # any step away is worse
         moved = {name: x + 1e-2 * torch.randn(x.shape, generator=generator) for name, x in fitted.items()}
         assert all(ours < theirs for ours, theirs in zip(best, error(moved), strict=True))
+
+
+def test_a_fit_weighs_inputs_by_how_often_they_occur() -> None:
+    """W (sum of G_l) = sum of W_l G_l, the entries beside the diagonals a tenth; an input that is never there is
+    multiplied by the mean."""
+    encoder = random_model(config_of(sharing="none")).albert.encoder
+    aligned, generator = aligned_ffn(list(encoder.ffn)), torch.Generator().manual_seed(3)
+    read = torch.randn(len(aligned), 200, encoder.ffn[0].inner.in_features + 1, generator=generator)
+    read[..., -1], read[..., 5] = 1, 0
+    grams = [{"inner": x.T @ x} for x in read]
+    found = fit(aligned, grams)
+    damped = [0.1 * gram["inner"] + 0.9 * gram["inner"].diag().diag() for gram in grams]
+    weights = [torch.cat((one.state["inner.weight"], one.state["inner.bias"][:, None]), 1) for one in aligned]
+    fitted = torch.cat((found["inner.weight"], found["inner.bias"][:, None]), 1)
+    wanted = sum(weight @ gram for weight, gram in zip(weights, damped, strict=True))
+    assert_close(fitted @ sum(damped), wanted, atol=1e-2, rtol=1e-4)
+    assert_close(found["inner.weight"][:, 5], mean(aligned)["inner.weight"][:, 5], atol=1e-5, rtol=0)
+    assert torch.equal(found["output.weight"], mean(aligned)["output.weight"])
 
 
 def test_the_fit_of_one_layer_is_that_layer() -> None:
@@ -367,6 +385,15 @@ def test_an_albert_can_be_made_smaller_still(sources: Callable[..., Path], text:
     compress(sources("bert"), tmp_path / "one", embedding_size=24, sharing="none", texts=text)
     report = compress(tmp_path / "one", tmp_path / "two", embedding_size=12, texts=text)
     assert report.to_dict()["parameters"] < report.to_dict()["source_parameters"]
+
+
+def test_deltas_of_a_source_are_in_its_layers(sources: Callable[..., Path], text: list[Path], tmp_path: Path) -> None:
+    whole = {"embedding_size": 12, "texts": text, "start": "average"}
+    compress(sources("bert"), tmp_path / "one", sharing=f"deltas={WIDTH}", **whole)
+    report = compress(tmp_path / "one", tmp_path / "two", sharing=f"deltas={WIDTH}", **whole)
+    assert report.closeness.cosine == pytest.approx(1, abs=1e-4)
+    without = compress(tmp_path / "one", tmp_path / "three", sharing="all", **whole)
+    assert without.closeness.cosine < 0.999
 
 
 def test_the_report_in_numbers_and_in_words(
@@ -485,4 +512,4 @@ def test_a_full_disk(
         patch.setattr(os, "fsync", full)
         with pytest.raises(OutputError, match="disk is full"):
             compress(sources("bert"), tmp_path / "place" / "out", embedding_size=12, texts=text)
-    assert not list((tmp_path / "place").iterdir())
+    assert not (tmp_path / "place").exists()

@@ -1,6 +1,7 @@
 """The model that ships: everyone's tools open it and agree, and it is as good as its card says."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,15 @@ import pytest
 import torch
 
 import litebert
+from litebert import config
 from litebert.data.catalog import MODELS
+from litebert.errors import ConfigError
 from litebert.evaluate.embeddings import STS_B, sts_spearman
 from litebert.interop.huggingface import load_model
+from litebert.text.tokenizer import load_tokenizer
+from litebert.train.pretrain import PretrainSettings, make_model
 
+RECIPES = Path(litebert.__file__).parents[1] / "recipes"
 FOLDER = MODELS / "litebert-small"
 TEXTS = ["A man plays the guitar.", "Someone is making music, they say!", "", "Numbers such as 3.14; and café."]
 
@@ -48,8 +54,15 @@ def test_the_one_from_scratch_fills_masks() -> None:
 
 
 def test_the_trunk_of_the_one_from_scratch_can_be_gone_on_from() -> None:
-    trunk = load_model(MODELS / "litebert-mini-scratch" / "trunk", ("masked_lm", "sentence_order"))
+    folder = MODELS / "litebert-mini-scratch" / "trunk"
+    tree = config.merge(config.read_toml(RECIPES / "scratch" / "mini.toml"), {"init": str(folder)})
+    settings = config.build(PretrainSettings, tree)
+    trunk = make_model(settings, load_tokenizer(folder))
     assert trunk.config == load_model(MODELS / "litebert-mini-scratch").config
+    torch.testing.assert_close(trunk.state_dict(), load_model(folder, ("masked_lm", "sentence_order")).state_dict())
+    wider = replace(settings, model={"hidden_size": 512})
+    with pytest.raises(ConfigError, match=r"model.hidden_size = 512, and .* has 384: leave it out"):
+        make_model(wider, load_tokenizer(folder))
 
 
 def test_it_is_as_good_as_its_card_says(litebert_data: Path) -> None:

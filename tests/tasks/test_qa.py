@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import litebert
 from litebert.data.labelled import Columns
 from litebert.errors import InputError
+from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.squad import exact_match
-from litebert.tasks.qa import BEST, QaEncoded, QaGold, Question, QuestionAnswering, Span
+from litebert.tasks.qa import BEST, QaEncoded, QaGold, Question, QuestionAnswer, QuestionAnswering, Span
 from litebert.tasks.task import Windowing
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from tests.labelled import small_model, write_jsonl
@@ -208,6 +209,25 @@ def test_answers_that_are_elsewhere_or_nowhere(tokenizer: Tokenizer, tmp_path: P
     assert offsets[gold.pieces[1, 0], 0] == 15, "the nearer of the two"
 
 
+def test_the_first_answer_that_stands_in_the_context_is_learnt(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    row = {"question": "Where?", "context": "Rome, Oslo and Rome again.", "answers": ["Roma", "Oslo", "Rome"]}
+    read, encoded, gold = learn(tokenizer, write_jsonl(tmp_path / "rows.jsonl", [row]), Windowing(64))
+    assert TASK.labels(read) == LABELS
+    assert (gold.unusable, gold.moved) == (0, 0)
+    assert encoded.offsets[0][gold.pieces[0, 0], 0] == 6
+
+
+def test_answers_of_no_word_are_compared_as_officially(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    row = {"question": "Where?", "context": "The Rome of old.", "answers": ["The", "Rome"]}
+    read, *_ = learn(tokenizer, write_jsonl(tmp_path / "rows.jsonl", [row]), Windowing(64))
+    no_decisions = Decisions(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    for said, exact in (("", 0.0), ("the", 0.0), ("Rome", 100.0)):
+        answer = QuestionAnswer(said, None, None, 1.0, 0.0, ())
+        right = TASK.right_answers(read, [answer], no_decisions)
+        assert right.tolist() == [exact > 0]
+        assert TASK.score(read, [said])["exact"] == exact
+
+
 def test_long_contexts_and_long_questions(tokenizer: Tokenizer) -> None:
     context = "nobody goes there. " * 20_000
     encoded = TASK.encode([Question("Where?", context)], tokenizer, Windowing(512, stride=256))
@@ -241,6 +261,7 @@ def test_a_context_of_a_hundred_thousand_tokens_is_answered_from(
 FORMS = [
     {"answers": [{"text": "Rome", "answer_start": 0}]},
     {"answers": {"text": ["Rome"], "answer_start": [0]}},
+    {"answers": {"text": ["Rome"], "answer_start": [float("nan")]}},
     {"answers": ["Rome"]},
     {"answer": "Rome"},
 ]

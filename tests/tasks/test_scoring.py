@@ -169,6 +169,15 @@ def test_missing_predictions(gold: Path, tmp_path: Path, capsys: pytest.CaptureF
     )
 
 
+@pytest.mark.parametrize("wrong", [None, 7, ["Rome"]])
+def test_an_answer_that_is_no_text_is_named(tmp_path: Path, wrong: object) -> None:
+    row = {"question": "q", "context": "In Rome.", "answers": ["Rome"]}
+    gold = write_jsonl(tmp_path / "gold.jsonl", [row | {"id": key} for key in "ab"])
+    (tmp_path / "p.json").write_text(json.dumps({"a": "Rome", "b": wrong}))
+    with pytest.raises(InputError, match=r"for the id 'b' is no answer; write a text, \"\" for none"):
+        score_files(tmp_path / "p.json", gold)
+
+
 def test_probabilities_need_ids(tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "gold.jsonl", [{"question": "q", "context": "c d", "answers": ["d"]}])
     given = write_jsonl(tmp_path / "given.jsonl", [{"answer": "d"}])

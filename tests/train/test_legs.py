@@ -65,6 +65,17 @@ def test_a_branch_goes_on_where_its_run_is(prepared: Path, tmp_path: Path) -> No
     assert first["trained_steps"] == 5
 
 
+def test_what_the_first_model_was_trained_on_counts_in_a_branch(prepared: Path, tmp_path: Path) -> None:
+    first = pretrain(trunk(prepared, 2), tmp_path / "first")
+    later = replace(trunk(prepared, 3), init=str(first.model), model={})
+    second = pretrain(later, tmp_path / "trunk")
+    branch = replace(later, branch=str(tmp_path / "trunk"), init=None, model=NO_DROPOUT)
+    third = pretrain(branch, tmp_path / "branch")
+    extra = json.loads((third.model / "litebert.json").read_text())["extra"]
+    assert extra["trained_steps"] == 2 + 3 + 3
+    assert extra["trained_tokens"] == first.tokens + second.tokens + third.tokens
+
+
 def test_a_branch_that_does_not_fit_is_refused(prepared: Path, tmp_path: Path) -> None:
     pretrain(trunk(prepared, 1), tmp_path / "trunk")
     with pytest.raises(CheckpointError, match="is no run with a checkpoint"):

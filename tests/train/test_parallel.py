@@ -88,6 +88,17 @@ def test_resuming_with_another_number_of_processes_goes_on_in_the_data(prepared:
     assert "processes was 2, is 1" in line["detail"]
 
 
+def test_a_folder_that_cannot_be_written_is_refused(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    process = start(write_recipe(settings(prepared), tmp_path), tmp_path / "file", launcher=launcher())
+    message = process.communicate(timeout=120)[1]
+    assert process.returncode != 0
+    assert "litebert: " in message
+    assert "is a file, no folder; choose another place" in message
+    assert "Connection" not in message  # of the other processes, which are not left waiting
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_batch_that_cannot_be_divided_is_refused(prepared: Path, tmp_path: Path) -> None:
     base = settings(prepared)
     wanted = replace(base, data=replace(base.data, batch_size=7))

@@ -1,0 +1,57 @@
+"""Folders that are written whole or not at all, and by one process at a time."""
+
+from pathlib import Path
+
+import pytest
+
+from litebert.errors import OutputError
+from litebert.files import LOCK, held, new_folder, require_empty, write_text
+
+
+def test_one_process_has_a_folder(tmp_path: Path) -> None:
+    with held(tmp_path / "out") as first, held(tmp_path / "out") as second:
+        assert (first, second) == (True, False)
+        require_empty(tmp_path / "out")
+    with held(tmp_path / "out") as again:
+        assert again
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_came_into_a_folder_stays(tmp_path: Path) -> None:
+    with held(tmp_path / "a" / "b"):
+        write_text(tmp_path / "a" / "b" / "file", "text")
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["file"]
+
+
+def test_folders_above_do_not_stay_behind(tmp_path: Path) -> None:
+    for making in (held, new_folder, lambda path: new_folder(path, replace=False)):
+        with pytest.raises(KeyError), making(tmp_path / "a" / "b" / "c"):
+            raise KeyError
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_replaced_or_refused(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "file").write_text(text)
+    assert (tmp_path / "out" / "file").read_text() == "new"
+    with pytest.raises(OutputError, match="is not empty"), new_folder(tmp_path / "out", replace=False):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "file").read_text() == "new"
+
+
+def test_a_folder_that_another_process_has_is_refused(tmp_path: Path) -> None:
+    """Although nothing is in it yet."""
+    with held(tmp_path / "out"):
+        with (
+            pytest.raises(OutputError, match="is being written by another process"),
+            new_folder(tmp_path / "out", replace=False),
+        ):
+            pass
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [LOCK]
+    with new_folder(tmp_path / "out", replace=False) as folder:
+        (folder / "file").write_text("text")
+        with held(tmp_path / "out") as ours:
+            assert not ours
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
