@@ -406,6 +406,32 @@ def test_a_tokenizer_of_another_vocabulary_in_the_folder(
     refused(litebert("predict", tmp_path / "rows.jsonl", "--model", mixed), "700")
 
 
+@pytest.mark.parametrize("extra", [{"length": "x"}, {"columns": 5}, {"columns": {"body": "text"}}])
+def test_a_record_that_somebody_has_edited(
+    litebert: Callable[..., Result], model: Path, tmp_path: Path, extra: dict[str, Any]
+) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    record = tmp_path / "model" / "litebert.json"
+    own = json.loads(record.read_text())
+    record.write_text(json.dumps(own | {"extra": own["extra"] | extra}))
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n')
+    refused(litebert("predict", tmp_path / "rows.jsonl", "--model", tmp_path / "model"), "litebert.json is damaged")
+
+
+def test_rows_that_are_nowhere(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    refused(litebert("evaluate", "--model", model, "--data", tmp_path / "none"), "none: no such file or folder")
+    for name in ("folder", "folder.jsonl"):
+        (tmp_path / name).mkdir()
+        refused(litebert("predict", tmp_path / name, "--model", model), f"{name} is a folder; name one file")
+
+
+def test_a_run_of_another_command_is_not_gone_on_with(
+    litebert: Callable[..., Result], model: Path, prepared: Path
+) -> None:
+    arguments = ["--model", model, "--teacher", model, "--data", prepared, "--out", model.parent, "--resume"]
+    refused(litebert("distill", *arguments), "holds a run of another kind", "preset")
+
+
 def test_a_truncated_checkpoint(litebert: Callable[..., Result], model: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(model.parent, run)

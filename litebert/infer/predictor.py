@@ -19,7 +19,7 @@ from litebert.evaluate.metrics import Floats
 from litebert.infer.abstaining import answer_field, withheld
 from litebert.infer.fill_mask import MASK, complete
 from litebert.infer.held_out import held_out_metrics
-from litebert.interop.huggingface import read_model
+from litebert.interop.huggingface import OWN, read_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.tasks.table import FILL_MASK, TASKS, AnyTask, task_of
 from litebert.tasks.task import Answer, Encoded, Windowing
@@ -189,7 +189,12 @@ def load(
             else f"{folder} holds an encoder that answers nothing by itself; give it a task (litebert finetune "
             "classify), or ask for sentence embeddings: --task embed"
         )
-    return Predictor(loaded.model, tokenizer, extra=extra, device=device, precision=precision, max_tokens=max_tokens)
+    try:
+        return Predictor(
+            loaded.model, tokenizer, extra=extra, device=device, precision=precision, max_tokens=max_tokens
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{folder / OWN} is damaged ({error}): copy the folder again") from error
 
 
 def predict_file(
@@ -269,7 +274,10 @@ def evaluate_model(
 
 
 def held_out(predictor: Predictor, data: str | Path) -> dict[str, Any] | None:
-    """See `held_out_metrics`; None where the model has a task, or `data` is no folder."""
+    """See `held_out_metrics`; None where the model has a task, or `data` is no folder. Raises InputError for what is
+    nowhere."""
+    if str(data) != STDIN and not Path(data).exists():
+        raise InputError(f"{data}: no such file or folder")
     if predictor.job is not None or not Path(data).is_dir():
         return None
     return held_out_metrics(predictor.model, predictor.tokenizer, open_corpus(data), predictor._precision)

@@ -101,7 +101,10 @@ def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
         )
         require_empty(out, f"{runs}, or choose another one")
         return False
-    then = config.build(type(settings), config.read_toml(out / "config.toml"))
+    try:
+        then = config.build(type(settings), config.read_toml(out / "config.toml"))
+    except ConfigError as error:
+        raise CheckpointError(f"{out} holds a run of another kind, or of another litebert ({error})") from error
     before, after = (config.flatten(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))
     may_change = MAY_CHANGE | ({"loop.steps"} if settings.schedule.endless else set())
     for name in sorted(before.keys() | after.keys()):

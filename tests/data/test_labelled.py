@@ -97,7 +97,7 @@ def test_labels_are_kept_as_written(value: object, name: str) -> None:
 
 
 def test_a_list_is_no_label() -> None:
-    with pytest.raises(InputError, match="is a list; classify takes one"):
+    with pytest.raises(InputError, match="is a list; a label is one"):
         label_name(["a", "b"], "y", "here")
 
 

@@ -232,7 +232,7 @@ def test_clinc150(litebert: Run, litebert_data: Path, prepared: Path, tmp_path: 
         (["--dev", "rows.csv"], "--dev and --dev-out-of-scope go together"),
         (["--dev", "rows.csv", "--dev-out-of-scope", "rows.csv"], "give that too"),
         (["--out-of-scope", "absent.csv"], "absent.csv"),
-        (["--out-of-scope", "header.csv"], "header.csv has a header and no rows"),
+        (["--out-of-scope", "header.csv"], "header.csv has no rows"),
         (["--out-of-scope", "other.csv"], "other.csv has no column 'text'"),
     ],
 )

@@ -157,6 +157,7 @@ def test_evaluate(classifier: Path, tmp_path: Path) -> None:
 
 
 def test_only_a_task_can_be_evaluated(pretrained: Path, tmp_path: Path) -> None:
+    (tmp_path / "any.csv").write_text("text,label\na,b\n")
     with pytest.raises(ModelFolderError, match=r"pre-trained model without a task.*finetune classify"):
         evaluate_model(pretrained, tmp_path / "any.csv")
 

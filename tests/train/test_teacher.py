@@ -151,7 +151,7 @@ def test_rows_without_labels_that_cannot_be_used(model: Path, teacher: Path, dat
     other = write_csv(tmp_path / "other.csv", [{"body": "words"}])
     refused(InputError, "has no column 'text'", "classify", model, data, out, unlabelled=other, **given)
     (tmp_path / "none.csv").write_text("text\n")
-    refused(InputError, "a header and no rows", "classify", model, data, out, unlabelled=tmp_path / "none.csv", **given)
+    refused(InputError, "has no rows", "classify", model, data, out, unlabelled=tmp_path / "none.csv", **given)
 
 
 @pytest.mark.parametrize("task", [name for name in CASES if name != "classify"])
