@@ -16,12 +16,17 @@ from litebert.model.packed import Bands
 from litebert.model.tables import look_up
 
 KERNELS = {
-    "padded": "pads inside attention, plain matrix products: what trains fastest on a CPU",
+    "auto": "padded or fused, for each band whichever is faster there",
+    "padded": "pads inside attention, plain matrix products: what trains fastest on a CPU when compiled",
     "fused": "pads inside attention, torch's scaled_dot_product_attention: least memory at long lengths",
     "dense": "the tokens already lie in full rows: no gathers",
     "varlen": "torch's variable-length kernel: CUDA in half precision",
 }
 """Attention kernels by name; all give equal results."""
+
+FUSED_FROM = 192
+"""Columns from which on torch's kernel trains faster than plain products in half precision on a CPU; in fp32, and where
+no gradients are wanted, it is always faster (`benchmarks/attention.py`)."""
 
 RELATIVE_BUCKETS = 32
 """Rows of the table of relative positions: half for what stands before a token, half for what stands after."""
@@ -87,7 +92,7 @@ class Angles(NamedTuple):
 
 
 def packed_layout(
-    cu_seqlens: Tensor, total_tokens: int, max_length: int, kernel: str = "padded", bands: Bands = ()
+    cu_seqlens: Tensor, total_tokens: int, max_length: int, kernel: str = "auto", bands: Bands = ()
 ) -> Layout:
     """Describe a packed batch for a kernel. All shapes follow from shapes, none from values.
 
@@ -204,13 +209,23 @@ def attend(
         turned = None if angles is None else angles.of(first, sequences, length)
         mask = layout.masks[band] if layout.masks else None
         bias = None if layout.bias is None else layout.bias[:, :, :length, :length]
-        result, probabilities = _attend_rows(rows, mask, bias, turned, layout.kernel, dropout)
+        kernel = fastest(qkv, length, bias, dropout) if layout.kernel == "auto" else layout.kernel
+        result, probabilities = _attend_rows(rows, mask, bias, turned, kernel, dropout)
         results.append(result)
         first += sequences * length
     out = results[0] if len(results) == 1 else torch.cat(results)  # (P, H)
     if layout.places is not None:
         out = _rearrange(out, layout.places, layout.slots, layout.filled)  # (T, H)
     return out, probabilities if len(results) == 1 else None
+
+
+def fastest(qkv: Tensor, length: int, bias: Tensor | None, dropout: float) -> str:
+    """The kernel of a band of some length; on a CPU torch's has neither dropout nor a gradient of the bias."""
+    if qkv.device.type != "cpu":
+        return "fused"
+    if dropout or (bias is not None and bias.requires_grad):
+        return "padded"
+    return "padded" if qkv.requires_grad and qkv.dtype != torch.float32 and length < FUSED_FROM else "fused"
 
 
 def _attend_rows(

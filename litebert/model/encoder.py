@@ -308,7 +308,7 @@ class Albert(nn.Module):
         packed: Packed,
         *,
         inputs_embeds: Tensor | None = None,
-        attention: str = "padded",
+        attention: str = "auto",
         trace: Trace | None = None,
         only: Tensor | None = None,
     ) -> Tensor:
@@ -317,6 +317,8 @@ class Albert(nn.Module):
         `inputs_embeds` (T, E) replaces the word vectors; `attention` names the kernel (see attention.py);
         `trace` collects hidden states and probabilities. Unused slots come out finite and mean nothing.
         """
+        if attention == "auto" and trace is not None and trace.attentions is not None:
+            attention = "padded"  # which has probabilities to show
         tokens = packed.input_ids.shape[0]
         layout = packed_layout(packed.cu_seqlens, tokens, packed.max_length, attention, packed.bands)
         embedded = self.embedding(packed.input_ids, packed.position_ids, packed.token_type_ids, inputs_embeds)
@@ -343,7 +345,7 @@ class Albert(nn.Module):
         hidden = self.encoder(embedded, positions, dense_layout(attention_mask), trace)  # (B * L, H)
         return hidden.view(rows, length, -1)  # type: ignore[no-any-return]
 
-    def encode_pooled(self, packed: Packed, *, attention: str = "padded") -> Tensor:
+    def encode_pooled(self, packed: Packed, *, attention: str = "auto") -> Tensor:
         """Encode a packed batch into the pooler's vector of every sequence -> (S, H), and nothing that it does not
         read.
 

@@ -156,7 +156,7 @@ class AlbertWithHeads(nn.Module):
         self.albert = Albert(config)
         self.heads = nn.ModuleDict({name: TASKS[name].build(config, self.albert) for name in heads})
 
-    def encode(self, packed: Packed, *, attention: str = "padded", only: Tensor | None = None) -> Tensor:
+    def encode(self, packed: Packed, *, attention: str = "auto", only: Tensor | None = None) -> Tensor:
         """Encode a packed batch -> (T, H), or (R, H) where `only` (R,) names the tokens that are wanted."""
         return self.albert(packed, attention=attention, only=only)  # type: ignore[no-any-return]
 

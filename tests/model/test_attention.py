@@ -7,10 +7,12 @@ from torch.testing import assert_close
 
 from litebert.errors import ConfigError
 from litebert.model.attention import (
+    FUSED_FROM,
     KERNELS,
     Layout,
     attend,
     dense_layout,
+    fastest,
     packed_layout,
     relations,
     rotary_angles,
@@ -105,10 +107,38 @@ def test_masked_rows() -> None:
     assert_close(found[mask.flatten()], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-6), (True, 2e-2)])
+def test_the_faster_kernel_has_the_gradients_of_the_plain_one(half: bool, tolerance: float) -> None:
+    """In bands on both sides of the length from which on it is another one."""
+    lengths = [FUSED_FROM + 8, FUSED_FROM, 3, 1]
+    bands = ((2, FUSED_FROM + 8), (2, 8))
+    cu = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    total, generator = int(cu[-1]), torch.Generator().manual_seed(5)
+    qkv = torch.randn(total, 3 * WIDTH, generator=generator)
+    weights = torch.randn(total, WIDTH, generator=generator)
+    found = {}
+    for kernel in ("auto", "padded"):
+        x = (qkv.bfloat16() if half else qkv).clone().requires_grad_()
+        out, _ = attend(x, packed_layout(cu, total, FUSED_FROM + 8, kernel, bands), HEADS)
+        (out * weights).sum().backward()
+        assert x.grad is not None
+        found[kernel] = out.float(), x.grad.float()
+    assert_close(found["auto"], found["padded"], atol=tolerance, rtol=tolerance)
+
+
+def test_which_kernel_is_the_faster_one() -> None:
+    fp32, half = torch.zeros(2), torch.zeros(2, dtype=torch.bfloat16, requires_grad=True)
+    bias = torch.zeros(2, requires_grad=True)
+    assert fastest(fp32, 16, None, 0.0) == fastest(half.detach(), 16, bias.detach(), 0.0) == "fused"
+    assert fastest(half, FUSED_FROM - 1, None, 0.0) == "padded"
+    assert fastest(half, FUSED_FROM, None, 0.0) == "fused"
+    assert fastest(half, FUSED_FROM, None, 0.1) == fastest(half, FUSED_FROM, bias, 0.0) == "padded"
+
+
 def test_probabilities_are_those_applied() -> None:
     batch = packed_batch()
     qkv = torch.randn(len(batch.input_ids), 3 * WIDTH, generator=torch.Generator().manual_seed(1))
-    layout = packed_layout(batch.cu_seqlens, len(qkv), batch.max_length)
+    layout = packed_layout(batch.cu_seqlens, len(qkv), batch.max_length, "padded")
     _, probabilities = attend(qkv, layout, HEADS)
     assert probabilities is not None
     assert probabilities.shape == (4, HEADS, 12, 12)
@@ -122,7 +152,7 @@ def test_the_whole_model_by_every_kernel(fields: dict[str, str]) -> None:
     model = random_model(config_of(**fields))
     batch = packed_batch()
     alone = [model.encode(packed_batch([ids])) for ids in SEQUENCES]
-    for kernel in ("padded", "fused"):
+    for kernel in ("auto", "padded", "fused"):
         assert_close(model.encode(batch, attention=kernel), torch.cat(alone), atol=1e-5, rtol=1e-5)
     assert_close(model.encode(packed_batch(SEQUENCES[:1]), attention="dense"), alone[0], atol=1e-5, rtol=1e-5)
 
@@ -230,4 +260,4 @@ def test_varlen_on_cuda(fields: dict[str, str]) -> None:
 
 def test_every_kernel_is_described() -> None:
     described: dict[str, str] = KERNELS
-    assert set(described) == {"padded", "fused", "dense", "varlen"}
+    assert set(described) == {"auto", "padded", "fused", "dense", "varlen"}

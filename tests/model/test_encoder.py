@@ -100,7 +100,7 @@ def test_layers_one_by_one(fields: dict[str, str]) -> None:
     batch, encoder = packed_batch(), model.albert.encoder
     trace = Trace(attentions=[])
     result = model.albert(batch, trace=trace)
-    layout = packed_layout(batch.cu_seqlens, len(batch.input_ids), batch.max_length)
+    layout = packed_layout(batch.cu_seqlens, len(batch.input_ids), batch.max_length, "padded")
     angles = rotary_angles(batch.position_ids, 8, layout) if encoder.rotary else None
     hidden = encoder.projection(model.albert.embedding(*batch[:3]))
     for index in range(4):

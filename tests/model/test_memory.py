@@ -56,7 +56,7 @@ def kept_bytes(config: AlbertConfig, rows: int, length: int, *, half: bool, chec
     masked = torch.arange(round(0.15 * rows * length))
     precision = torch.autocast("cpu", torch.bfloat16) if half else nullcontext()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), precision:
-        logits = model.heads["masked_lm"](model.encode(packed)[masked])
+        logits = model.heads["masked_lm"](model.encode(packed, attention="padded")[masked])
         F.cross_entropy(logits.float(), torch.zeros_like(masked))
     return sum(storage.nbytes() for storage in kept.values())
 

@@ -68,7 +68,7 @@ def matrix_products(model: AlbertWithHeads, rows: int, length: int) -> int:
 
     packed, _ = pack(torch.ones(rows, length, dtype=torch.int64))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.encode(packed)
+        model.encode(packed, attention="padded")
     return int(counter.get_total_flops())
 
 
