@@ -15,7 +15,7 @@ from torch import Tensor
 
 from litebert.model.attention import _attend_rows
 
-LENGTHS = (32, 64, 96, 128, 160, 192, 256, 384, 512)
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 ROUNDS = 5
 
 

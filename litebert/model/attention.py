@@ -24,7 +24,7 @@ KERNELS = {
 }
 """Attention kernels by name; all give equal results."""
 
-FUSED_FROM = 192
+FUSED_FROM = 112
 """Columns from which on torch's kernel trains faster than plain products in half precision on a CPU; in fp32, and where
 no gradients are wanted, it is always faster (`benchmarks/attention.py`)."""
 
@@ -75,6 +75,30 @@ class Rearrange(torch.autograd.Function):
         """(Q, W) -> (R, W)."""
         back, valid = ctx.saved_tensors
         return torch.where(valid, gradient[back], 0.0), None, None, None
+
+
+class HalfForward(torch.autograd.Function):
+    """Torch's kernel for attention on a CPU: forward in half precision, backward in fp32.
+
+    Its backward pass in half precision takes up to twice as long as that in fp32, and is less exact.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Query, key, value (C, N, l, D); mask is added to the scores, (C, 1, 1, l) or (C, N, l, l)."""
+        out, logsumexp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, attn_mask=mask)
+        ctx.save_for_backward(query, key, value, out, logsumexp, mask)
+        return out  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """(C, N, l, D) -> three of them."""
+        query, key, value, out, logsumexp, mask = ctx.saved_tensors
+        singles = [x.float() for x in (gradient, query, key, value, out)]
+        shown = None if mask is None else mask.float()
+        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+        first, second, third = flash(*singles, logsumexp, 0.0, False, attn_mask=shown)
+        return first.to(query.dtype), second.to(key.dtype), third.to(value.dtype), None
 
 
 class Angles(NamedTuple):
@@ -225,7 +249,12 @@ def fastest(qkv: Tensor, length: int, bias: Tensor | None, dropout: float) -> st
         return "fused"
     if dropout or (bias is not None and bias.requires_grad):
         return "padded"
-    return "padded" if qkv.requires_grad and qkv.dtype != torch.float32 and length < FUSED_FROM else "fused"
+    return "padded" if _half_on_cpu(qkv) and length < FUSED_FROM else "fused"
+
+
+def _half_on_cpu(x: Tensor) -> bool:
+    """Whether there will be gradients in half precision on a CPU."""
+    return x.requires_grad and x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16)
 
 
 def _attend_rows(
@@ -237,7 +266,12 @@ def _attend_rows(
     probabilities = None
     if kernel == "fused":
         shown = mask if bias is None else _masked_bias(mask, bias, query.dtype)
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=shown, dropout_p=dropout)
+        if _half_on_cpu(query) and not dropout and not (bias is not None and bias.requires_grad):
+            if shown is not None and shown.dtype == torch.bool:
+                shown = torch.where(shown, 0.0, -math.inf).to(query.dtype)
+            out = HalfForward.apply(query, key, value, shown)  # type: ignore[no-untyped-call]
+        else:
+            out = F.scaled_dot_product_attention(query, key, value, attn_mask=shown, dropout_p=dropout)
     else:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (C, N, l, l)
         if bias is not None:
