@@ -133,7 +133,7 @@ def test_pairs_many_classes_and_windows(model: Path, tmp_path: Path, capsys: pyt
     assert report.labels == ("0", "1", "2")
     assert report.columns == columns
     said = capsys.readouterr().err
-    assert "note: training: 1 rows are longer than 64 tokens; each of their windows learns the same" in said
+    assert "note: training: 1 rows are longer than 64 tokens; each of their windows counts the same" in said
     assert "32 of 32 dev rows are training rows too" in said
     assert evaluate_model(tmp_path / "out", data)["rows"] == 32, "the columns are remembered"
 
