@@ -13,7 +13,7 @@ import time
 import torch
 from torch import Tensor
 
-from litebert.model.attention import _attend_rows
+from litebert.model.attention import attend_rows
 
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 ROUNDS = 5
@@ -23,7 +23,7 @@ def seconds(rows: Tensor, mask: Tensor, kernel: str, train: bool) -> float:
     """The processor's time of one pass."""
     start = time.process_time()
     with torch.set_grad_enabled(train):
-        out, _ = _attend_rows(rows, mask, None, None, kernel, 0.0)
+        out, _ = attend_rows(rows, mask, None, None, kernel, 0.0)
         if train:
             out.sum().backward()  # type: ignore[no-untyped-call]
     rows.grad = None

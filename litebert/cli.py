@@ -90,8 +90,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _arguments(tokens: list[str]) -> list[str]:
     """The arguments without what is read apart; raises UserError for one that is no text."""
     for token in tokens:
-        if not token.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in token):
-            raise InputError(f"{token.encode('utf-8', 'replace').decode()}: the name is not UTF-8; rename the file")
+        if (shown := token.encode("utf-8", "replace").decode()) != token:
+            raise InputError(f"{shown}: the name is not UTF-8; rename the file")
     # A lone hyphen, which is standard input and the default, would be taken for an option.
     return [token for token in tokens if token not in ("--json", "-")]
 

@@ -234,7 +234,7 @@ def attend(
         mask = layout.masks[band] if layout.masks else None
         bias = None if layout.bias is None else layout.bias[:, :, :length, :length]
         kernel = fastest(qkv, length, bias, dropout) if layout.kernel == "auto" else layout.kernel
-        result, probabilities = _attend_rows(rows, mask, bias, turned, kernel, dropout)
+        result, probabilities = attend_rows(rows, mask, bias, turned, kernel, dropout)
         results.append(result)
         first += sequences * length
     out = results[0] if len(results) == 1 else torch.cat(results)  # (P, H)
@@ -257,7 +257,7 @@ def _half_on_cpu(x: Tensor) -> bool:
     return x.requires_grad and x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16)
 
 
-def _attend_rows(
+def attend_rows(
     rows: Tensor, mask: Tensor | None, bias: Tensor | None, angles: Angles | None, kernel: str, dropout: float
 ) -> tuple[Tensor, Tensor | None]:
     """Attention within the rows of one band: (C, l, 3, N, D) -> (C * l, H), and its probabilities (C, N, l, l)."""

@@ -15,7 +15,7 @@ from litebert.errors import CheckpointError, ConfigError, DataFolderError, Input
 from litebert.files import LOCK, held, in_use, require_empty
 from litebert.model.config import AlbertConfig
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
-from litebert.train.loop import LoopSettings, Metrics
+from litebert.train.loop import LoopSettings, Metrics, check_seed
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.parallel import World
 from litebert.train.schedules import ScheduleSettings
@@ -26,8 +26,6 @@ MAY_CHANGE = frozenset(
     | {"loop.activation_checkpointing", "loop.minutes"}
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
-
-MOST_SEEDS = 10**18
 
 TEXT_FOLDER = "text"
 """In the folder of a run that reads files of text: their text as such, see `data.aligned`."""
@@ -50,8 +48,7 @@ class TextRunSettings:
     loop: LoopSettings = field(default_factory=LoopSettings)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < MOST_SEEDS:
-            raise ConfigError(f"seed = {self.seed}: expected a whole number from 0, below {MOST_SEEDS:.0e}")
+        check_seed(self.seed)
         if self.branch == "":
             raise ConfigError("branch = '': name the folder of a run, or leave it out")
 

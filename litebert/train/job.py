@@ -27,9 +27,8 @@ from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.tasks.table import AnyTask, task_named
 from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
 from litebert.text.tokenizer import Tokenizer
-from litebert.train.corpora import MOST_SEEDS
 from litebert.train.fit import Fit, Joint, State, Steps, Watch, fit, load_state, subset
-from litebert.train.loop import Precision, autocast, choose_device
+from litebert.train.loop import Precision, autocast, check_seed, choose_device
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.probing import linear_head, probe
 from litebert.train.schedules import ScheduleSettings
@@ -112,8 +111,7 @@ class FinetuneSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value}: expected 1 or more")
-        if not 0 <= self.seed < MOST_SEEDS:
-            raise ConfigError(f"seed = {self.seed}: expected a whole number from 0, below {MOST_SEEDS:.0e}")
+        check_seed(self.seed)
         if not 0 <= self.teacher_weight <= 1:
             raise ConfigError(f"teacher_weight = {self.teacher_weight:g}: expected a share between 0 and 1")
         if self.unlabelled is not None and self.teacher is None:

@@ -24,6 +24,9 @@ Metrics = dict[str, float]
 
 Precision = Literal["auto", "bf16", "fp32"]
 
+MOST_SEEDS = 10**18
+"""Seeds are below this, so that those derived from them still fit into 64 bits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
@@ -198,6 +201,12 @@ def seed_everything(seed: int, step: int, rank: int = 0) -> None:
     """Seed torch's generators, which dropout draws from, as a function of the seed, the step and the process."""
     state = np.random.SeedSequence([seed, 2, step, rank] if rank else [seed, 2, step]).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def check_seed(seed: int) -> None:
+    """Raise ConfigError for what is no seed."""
+    if not 0 <= seed < MOST_SEEDS:
+        raise ConfigError(f"seed = {seed}: expected a whole number from 0, below {MOST_SEEDS:.0e}")
 
 
 def choose_device(name: str) -> torch.device:
