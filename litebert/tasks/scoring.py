@@ -1,7 +1,7 @@
 """Scoring what any system has answered: a file of predictions beside a file of labelled rows."""
 
 import json
-import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,14 +92,15 @@ def _squad_answers(path: str | Path) -> dict[str, str] | None:
     if Path(path).suffix != ".json":
         return None
     value = _json(path)
-    if not isinstance(value, dict) or not any(isinstance(answer, str) for answer in value.values()) or "id" in value:
+    if not isinstance(value, dict) or "id" in value:
         return None
-    for key, answer in value.items():
-        if not isinstance(answer, str) and not FIELDS.keys() & value.keys():
-            raise InputError(
-                f'{path}: {json.dumps(answer)[:60]} for the id {key!r} is no answer; write a text, "" for none'
-            )
-    return value if all(isinstance(answer, str) for answer in value.values()) else None
+    wrong = {key: answer for key, answer in value.items() if not isinstance(answer, str)}
+    if wrong and len(wrong) < len(value) and not FIELDS.keys() & value.keys():  # it is no record
+        key, answer = next(iter(wrong.items()))
+        raise InputError(
+            f'{path}: {json.dumps(answer)[:60]} for the id {key!r} is no answer; write a text, "" for none'
+        )
+    return None if wrong else value
 
 
 def _json(path: str | Path) -> Any:
@@ -192,8 +193,10 @@ def _probabilities(path: str | Path | None, rows: Labelled[Any, Any]) -> dict[st
         raise InputError(f'{path} is no JSON object of probabilities by id; write {{"id": 0.5, …}}')
     for key, where in zip(rows.ids, rows.places, strict=True):
         value = values.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < math.inf:
-            raise InputError(f"{path}: {value!r} for the id {key!r} ({where}); give every question a probability")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
+            raise InputError(
+                f"{path}: {str(value)[:60]} for the id {key!r} ({where}); give every question a probability"
+            )
     known = set(rows.ids)
     return {key: float(value) for key, value in values.items() if key in known}
 

@@ -169,6 +169,14 @@ def test_missing_predictions(gold: Path, tmp_path: Path, capsys: pytest.CaptureF
     )
 
 
+def test_no_answer_at_all_lacks_them(tmp_path: Path) -> None:
+    gold = write_jsonl(
+        tmp_path / "gold.jsonl", [{"id": "a", "question": "q", "context": "In Rome.", "answers": ["Rome"]}]
+    )
+    with pytest.raises(InputError, match="lacks predictions for 1 of 1 rows"):
+        score_files(write_json(tmp_path / "p.json", {}), gold)
+
+
 @pytest.mark.parametrize("wrong", [None, 7, ["Rome"]])
 def test_an_answer_that_is_no_text_is_named(tmp_path: Path, wrong: object) -> None:
     row = {"question": "q", "context": "In Rome.", "answers": ["Rome"]}
@@ -227,7 +235,7 @@ def test_probabilities_that_are_missing(tmp_path: Path, capsys: pytest.CaptureFi
     data = write_json(tmp_path / "qa.json", squad())
     keys = [qa["id"] for a in squad()["data"] for p in a["paragraphs"] for qa in p["qas"]]
     given = write_json(tmp_path / "p.json", dict.fromkeys(keys, ""))
-    for value in ({"a0": 0.5}, dict.fromkeys(keys, "0.5")):
+    for value in ({"a0": 0.5}, dict.fromkeys(keys, "0.5"), dict.fromkeys(keys, 10**400)):
         path = write_json(tmp_path / "na.json", value)
         said = refused(["--predictions", given, "--gold", data, "--no-answer-probabilities", path], capsys)
         assert "na.json: " in said
