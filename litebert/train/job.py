@@ -133,8 +133,6 @@ class FinetuneSettings:
                 raise ConfigError(f"{name} = {value:g}: expected a number above 0")
         if self.length is not None and self.length < 8:
             raise ConfigError(f"length = {self.length}: expected 8 tokens or more")
-        if self.seed < 0:
-            raise ConfigError(f"seed = {self.seed}: expected 0 or more")
 
     @property
     def all_seeds(self) -> range:

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from litebert.data.examples import Items, SequenceBatch
 from litebert.model.heads import AlbertWithHeads
 
-MOST_VECTORS = 1 << 14
-"""Vectors that a head is fitted to, at most: of sequences, or of tokens where the task labels these."""
+ENOUGH_VECTORS = 1 << 14
+"""Vectors, of sequences or of tokens, from which on no more items are drawn."""
 
 STRENGTH = 0.05
 """C of the logistic regression (of the ridge regression where numbers are learnt) for each output of the head, for
@@ -32,7 +33,7 @@ ITERATIONS = 100
 """Of L-BFGS, at most."""
 
 ITEMS = 256
-"""Items that are packed into batches together."""
+"""Items that are drawn and packed into batches together."""
 
 PROBE = 5
 """Domain of random numbers, beside the seed."""
@@ -76,11 +77,14 @@ def probe(
     model.eval()
     parts: list[_Part] = []
     with torch.no_grad(), _inputs(head) as read:
-        for batch, ahead in _batches(items, max_tokens, seed):
-            count = len(loss(outputs(model, batch), batch))
-            vectors = read.pop().float()
-            parts.append(_Part(vectors, batch, torch.tensor(list(islice(ahead, count)), device=vectors.device)))
-            if sum(len(part.vectors) for part in parts) >= MOST_VECTORS:
+        for drawn in _draws(len(items), seed):
+            drawn = drawn[np.argsort(-items.longest[drawn], kind="stable")]  # which attention pads least
+            ahead = iter(items.weights[drawn].tolist())
+            for batch in items.batches(drawn, max_tokens):
+                count = len(loss(outputs(model, batch), batch))
+                vectors = read.pop().float()
+                parts.append(_Part(vectors, batch, torch.tensor(list(islice(ahead, count)), device=vectors.device)))
+            if sum(len(part.vectors) for part in parts) >= ENOUGH_VECTORS:  # never within a draw, which is sorted
                 break
     vectors = torch.cat([part.vectors for part in parts])
     center = vectors.mean(0)  # (H,)
@@ -105,15 +109,10 @@ def probe(
         head.bias.copy_(bias - head.weight @ center)
 
 
-def _batches(items: Items, max_tokens: int, seed: int) -> Iterator[tuple[SequenceBatch, Iterator[float]]]:
-    """All items in random order, as batches, each with the weights of its items and, after them, of those to come."""
-    order = np.random.default_rng([seed, PROBE]).permutation(len(items))
-    for begin in range(0, len(order), ITEMS):
-        index = order[begin : begin + ITEMS]
-        index = index[np.argsort(-items.longest[index], kind="stable")]  # which attention pads least
-        weights = iter(items.weights[index].tolist())
-        for batch in items.batches(index, max_tokens):
-            yield batch, weights
+def _draws(count: int, seed: int) -> list[NDArray[np.int64]]:
+    """All items in random order, ITEMS at a time."""
+    order = np.random.default_rng([seed, PROBE]).permutation(count)
+    return np.split(order, range(ITEMS, count, ITEMS))
 
 
 @contextmanager
