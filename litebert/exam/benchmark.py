@@ -6,7 +6,6 @@ on where it stopped; another benchmark of the same model may be put into the sam
 processes at once, one for each core: each takes what none has taken yet.
 """
 
-import hashlib
 import json
 import shutil
 import signal
@@ -27,13 +26,13 @@ from litebert.exam.sets import SETS, ExamSet, lacking, sets_of
 from litebert.exam.settings import BenchmarkSettings, Plan
 from litebert.exam.sitting import BASELINES, MODEL, TWIN, Sitting, sit
 from litebert.exam.table import Table, read_result, read_table
-from litebert.files import held, require_empty, sha256, write_text
-from litebert.interop.huggingface import read_config
+from litebert.files import held, require_empty, write_text
+from litebert.interop.huggingface import fingerprint, read_config
 from litebert.model.plan import plan as cost_of
 
 CONFIG = "config.toml"
-IDENTITY = (".json", ".safetensors", ".model", ".txt")
-"""Files of a model folder that make it the model it is."""
+WORK = "work"
+"""Folder of what is being sat, one for each sitting."""
 
 Plans = Mapping[str, Plan]
 
@@ -118,14 +117,6 @@ def publish(out: Path) -> Table:
     return table
 
 
-def fingerprint(model: Path) -> str:
-    """A hash of the files that make a model what it is."""
-    total = hashlib.sha256()
-    for file in sorted(path for path in model.iterdir() if path.is_file() and path.suffix in IDENTITY):
-        total.update(f"{file.name} {sha256(file)}\n".encode())
-    return total.hexdigest()
-
-
 def _about(model: Path, out: Path) -> dict[str, Any]:
     """What config.toml says of the model; raises OutputError where `out` is that of another one."""
     shape = read_config(model)
@@ -156,21 +147,38 @@ def _about(model: Path, out: Path) -> dict[str, Any]:
 def _check_plans(out: Path, plans: Plans) -> None:
     """Refuse to put results of two recipes side by side; what nothing was learnt from yet is made anew."""
     for name, plan in plans.items():
-        rows = out / "data" / name
+        rows, results = out / "data" / name, out / "results" / name
         if not rows.is_dir():
             continue
-        before = read_material(rows)[1].get("plan", {})
-        now = json.loads(json.dumps(plan.to_dict()))
-        others = sorted(setting for setting in before.keys() | now.keys() if before.get(setting) != now.get(setting))
-        learnt = (*(out / "results" / name).glob("*-*.json"), *(out / "work").glob(f"{name}-*"))
-        if others and all(path.name.startswith(tuple(BASELINES)) for path in learnt):
+        try:
+            _check_plan(rows, plan)
+        except OutputError:
+            learnt = (path.stem for path in results.glob("*-*.json"))
+            if any(not stem.startswith(tuple(BASELINES)) for stem in learnt) or _in_progress(out / WORK / name):
+                raise
             shutil.rmtree(rows)
-            shutil.rmtree(out / "results" / name, ignore_errors=True)
-        elif others:
+            shutil.rmtree(results, ignore_errors=True)
+
+
+def _check_plan(rows: Path, plan: Plan) -> None:
+    """Raise OutputError where the rows of a set in OUT are there for another recipe."""
+    before = read_material(rows)[1].get("plan", {})
+    now = json.loads(json.dumps(plan.to_dict()))
+    for setting in sorted(before.keys() | now.keys()):
+        if before.get(setting) != now.get(setting):
             raise OutputError(
-                f"{out} holds results of {name} with {others[0]} = {before.get(others[0])}, and it is to be "
-                f"{now.get(others[0])} now; give the same recipe, or choose another folder"
+                f"{rows} is there for results with {setting} = {before.get(setting)}, and it is to be "
+                f"{now.get(setting)} now; give the same recipe, or choose another folder"
             )
+
+
+def _in_progress(work: Path) -> bool:
+    """Whether another process is at a sitting of a set; what a kill left behind counts as nothing."""
+    for place in work.iterdir() if work.is_dir() else ():
+        with held(place) as ours:
+            if not ours:
+                return True
+    return False
 
 
 def _material(one: ExamSet, folder: Path | None, out: Path, plan: Plan) -> Material:
@@ -186,22 +194,26 @@ def _material(one: ExamSet, folder: Path | None, out: Path, plan: Plan) -> Mater
 def _sit_all(
     wanted: Sequence[Sitting], materials: Mapping[str, Material], plans: Plans, model: Path, out: Path
 ) -> None:
-    work, results = out / "work", out / "results"
+    results = out / "results"
     before = [sitting for sitting in wanted if read_result(results / sitting.file) is not None]
     log(f"{len(wanted):,} sittings" + (f", {len(before):,} of them done before" if before else ""))
     elsewhere: list[Sitting] = []
-    with stopping(out), removed_if_empty(work):
+    with stopping(out), removed_if_empty(out / WORK):
         for number, sitting in enumerate(wanted, 1):
             one, file = sitting.one, results / sitting.file
-            place = work / f"{one.name}-{file.stem}"
-            with removed_if_empty(place), held(place) as ours:
+            rows, plan = materials[one.name].folder, plans[one.name]
+            place = out / WORK / sitting.file.with_suffix("")
+            with removed_if_empty(place.parent), removed_if_empty(place), held(place) as ours:
                 if not ours:
                     elsewhere.append(sitting)
                 elif read_result(file) is None:
                     log(f"[{number}/{len(wanted)}] {sitting}")
+                    _check_plan(rows, plan)
                     server = out / "server" / f"seed-{sitting.seed}"
-                    result = sit(sitting, materials[one.name], plans[one.name], model, place / "task", server)
-                    write_text(file, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+                    result = sit(sitting, materials[one.name], plan, model, place / "task", server)
+                    with held(out, wait=True):  # from a process that would make the rows anew
+                        _check_plan(rows, plan)
+                        write_text(file, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
                     publish(out)
     if elsewhere:
         log(f"note: another process is at {len(elsewhere):,} more: {', '.join(map(str, elsewhere))}")

@@ -136,7 +136,7 @@ def _curve(path: Path, metric: str, rate: float) -> list[dict[str, float]]:
     return [
         {"step": line["step"], "loss": line["loss"], "dev": line["metrics"][metric]}
         for line in lines
-        if math.isclose(line["learning_rate"], rate, rel_tol=0.5)  # rounded; a restart has a third
+        if math.isclose(line["learning_rate"], rate, rel_tol=1e-5)  # both are rounded; a restart has another
     ]
 
 

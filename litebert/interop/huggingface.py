@@ -1,5 +1,6 @@
 """Model folders in Hugging Face's layout: ALBERT's saved so that transformers opens them, BERT's family loaded."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from litebert.errors import ConfigError, ModelFolderError, OutputError, TokenizerError
-from litebert.files import new_folder
+from litebert.files import new_folder, sha256
 from litebert.interop import configs
 from litebert.interop.configs import read_json, write_json
 from litebert.interop.family import FAMILIES, family_config, family_names, from_family
@@ -19,6 +20,7 @@ from litebert.interop.names import Side, from_outside, missing_outside, to_outsi
 from litebert.interop.sentences import SENTENCE_FILES, has_sentences, read_sentences, write_sentences
 from litebert.model.config import AlbertConfig
 from litebert.model.heads import TASKS, AlbertWithHeads, initialize, with_pooler
+from litebert.text.fast import SPECIAL_FILE
 from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 from litebert.text.unigram import SentencePieceTokenizer
 
@@ -313,6 +315,15 @@ def _check_numbers(state: Mapping[str, Tensor], folder: Path) -> None:
             raise ModelFolderError(
                 f"{folder}: the weights of {name} have {what}; copy the model again, or train it anew"
             )
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of the files that make a model what it is: weights, settings, tokenizer, how texts become vectors."""
+    total = hashlib.sha256()
+    for name in sorted({*MODEL_FILES, SPECIAL_FILE, *SENTENCE_FILES}):
+        if (folder / name).is_file():
+            total.update(f"{name} {sha256(folder / name)}\n".encode())
+    return total.hexdigest()
 
 
 def _check_target(folder: Path) -> None:

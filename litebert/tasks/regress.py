@@ -13,7 +13,7 @@ from litebert.errors import InputError
 from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles, Floats, Metrics, regression_metrics
 from litebert.tasks.imitation import Opinion, row_table
-from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Weighting
+from litebert.tasks.task import Encoded, ItemLoss, Lesson, Weighting
 from litebert.tasks.texts import TextInput, TextTask
 
 NUMBER_NAMES = ("label", "value", "score", "target", "similarity", "rating")
@@ -29,7 +29,7 @@ class Value(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """`value`."""
-        return {"value": round(self.value, DIGITS)}
+        return {"value": float(f"{self.value:.7g}")}  # as many digits as fp32 has, in whatever unit
 
 
 class Regress(TextTask[float, Doubles]):

@@ -73,8 +73,9 @@ def carry_out(job: Job, out: Path) -> FinetuneReport:
         told = {"task": task.name, "model": str(job.folder), **job.inputs, "columns": rows.columns._asdict()}
         (record / "config.toml").write_text(config.dump(told | job.resolved()), encoding="utf-8")
         shown = (job.primary, *task.shown)
-        results, best, state = run_seeds(job.fit, settings.all_seeds, job.rate, shown, record / "metrics.jsonl")
-        finished = job.finished(results[best].seed, state)
+        came = run_seeds(job.fit, settings.all_seeds, job.rate, shown, record / "metrics.jsonl")
+        results, best = came.results, came.best
+        finished = job.finished(results[best].seed, came.state)
         results[best], calibration = calibrate_model(
             finished, task, results[best], train=rows, dev=job.dev.rows, encoded=job.dev.encoded, gold=job.dev.gold
         )
@@ -90,6 +91,7 @@ def carry_out(job: Job, out: Path) -> FinetuneReport:
             teacher=job.teacher,
             results=tuple(results),
             best=best,
+            diverged=tuple(came.diverged),
             calibration=calibration,
         )
         (record / "report.json").write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -74,6 +74,8 @@ class Fit:
 
     rate: float
     primary_metric: str
+    collapsed: Callable[[Metrics], bool] = lambda _: False
+    """Whether metrics are those of one answer for all dev rows."""
     evaluations: list[Evaluation] = field(default_factory=list)
     best: Evaluation | None = None
     """None: no look at the dev set gave numbers."""
@@ -81,8 +83,6 @@ class Fit:
     """Parameters at the best evaluation."""
     diverged: bool = False
     """Whether the training loss was no number any more."""
-    constant: bool = False
-    """Whether the best evaluation is that of one answer for all dev rows: it may score well, and is of no use."""
     problem: str = ""
     """Why the fit is no good: it diverged, learns nothing, or answers the same for every row; empty where all is
     well."""
@@ -93,6 +93,11 @@ class Fit:
     def score(self) -> tuple[float, float]:
         """What to compare states by: the best primary metric, then the lower dev loss."""
         return _score(self.best, self.primary_metric)
+
+    @property
+    def constant(self) -> bool:
+        """Whether the best evaluation is that of one answer for all dev rows: it may score well, and is of no use."""
+        return self.best is not None and self.collapsed(self.best.metrics)
 
     @property
     def quality(self) -> tuple[bool, tuple[float, float]]:
@@ -155,7 +160,7 @@ def fit(
     too long, and after `patience` evaluations without a better one (0: never).
     """
     made = build_optimizer(model, optimizer)
-    result = Fit(rate=optimizer.learning_rate, primary_metric=primary_metric)
+    result = Fit(rate=optimizer.learning_rate, primary_metric=primary_metric, collapsed=collapsed)
     since: list[float] = []
     if from_start:
         _look(result, Evaluation(0, 0.0, math.nan, evaluate(model)), model, watch)
@@ -176,7 +181,7 @@ def fit(
                 evaluation = Evaluation(step + 1, (step + 1) / steps.per_epoch, float(np.mean(since)), evaluate(model))
                 since.clear()
                 _look(result, evaluation, model, watch)
-                if ended(result, step + 1, steps, collapsed, patience):
+                if ended(result, step + 1, steps, patience):
                     return result
     return result
 
@@ -186,14 +191,13 @@ def _look(result: Fit, evaluation: Evaluation, model: nn.Module, watch: Watch) -
     watch.evaluation(evaluation)
 
 
-def ended(result: Fit, done: int, steps: Steps, collapsed: Callable[[Metrics], bool], patience: int) -> bool:
+def ended(result: Fit, done: int, steps: Steps, patience: int) -> bool:
     """Whether nothing more is to be had of a fit; says in it why."""
     looks = [look for look in result.evaluations if look.step]
     stale = patience > 0 and result.looks_since_best >= patience
     finished, lasting = stale or done == steps.total, 2 * done >= steps.total and done >= PATIENCE
-    result.constant = result.best is not None and collapsed(result.best.metrics)
     # At its end the second half counts: before, an untrained model's answers may differ by chance.
-    same = [collapsed(look.metrics) for look in looks[len(looks) // 2 if finished else 0 :]]
+    same = [result.collapsed(look.metrics) for look in looks[len(looks) // 2 if finished else 0 :]]
     if finished and result.best is None:
         result.problem = f"the loss on the dev rows is {looks[-1].metrics['loss']} at step {done}"
     elif (finished or lasting) and all(same):

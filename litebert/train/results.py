@@ -49,6 +49,8 @@ class FinetuneReport:
     results: tuple[SeedResult, ...]
     best: int
     """Place of the kept model in `results`. It was chosen on the dev set: the mean is the honest figure."""
+    diverged: tuple[int, ...] = ()
+    """Seeds of which nothing came, at no rate that was tried."""
     calibration: Calibration | None = None
     """Of the probabilities of the kept model; None for tasks without. Its metrics are those after it."""
 
@@ -107,11 +109,11 @@ def say_result(report: FinetuneReport, opens_elsewhere: bool) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Make nested records plain values for JSON: floats with six digits, NaN as None."""
+    """Make nested records plain values for JSON: floats with six significant digits, NaN as None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        return float(f"{value:.6g}") if math.isfinite(value) else None
     return value

@@ -21,10 +21,11 @@ import numpy as np
 
 from litebert import config
 from litebert.console import log, progress
+from litebert.data.catalog import find_model
 from litebert.data.labelled import Columns
 from litebert.errors import ConfigError, OutputError
 from litebert.files import held, in_use, require_empty, sha256, write_text
-from litebert.interop.huggingface import WEIGHTS
+from litebert.interop.huggingface import fingerprint
 from litebert.train.finetune import carry_out
 from litebert.train.fit import Evaluation, Fit, Watch
 from litebert.train.job import FinetuneSettings, Job, read_job
@@ -260,10 +261,13 @@ def _recipe(settings: FinetuneSettings) -> dict[str, Any]:
 def _claim(folder: Path, job: Job) -> list[Trial]:
     """The trials of this very search that are in its folder, none where it is new; raises OutputError."""
     columns = {name: value for name, value in job.train.rows.columns._asdict().items() if value is not None}
-    files = {"model": job.folder / WEIGHTS} | {name: Path(file) for name, file in job.inputs.items()}
+    models = {"model": job.folder} | ({"teacher": find_model(job.settings.teacher)} if job.settings.teacher else {})
+    files = {name: Path(file) for name, file in job.inputs.items()}
     if job.settings.unlabelled:
         files["unlabelled"] = Path(job.settings.unlabelled)
-    what = {"task": job.task.name, "columns": columns} | {name: sha256(file) for name, file in files.items()}
+    what: dict[str, Any] = {"task": job.task.name, "columns": columns}
+    what |= {name: fingerprint(folder) for name, folder in models.items()}
+    what |= {name: sha256(file) for name, file in files.items()}
     told = config.dump(what | {"settings": asdict(job.settings)})
     file = folder / "search.toml"
     if not file.exists():

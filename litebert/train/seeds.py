@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from litebert.console import log, progress
 from litebert.errors import ConfigError
@@ -12,20 +13,36 @@ from litebert.train.results import Reporter, SeedResult
 RESTART_FACTOR = 1 / 3
 """After a collapse the second attempt has this share of the learning rate."""
 
+
+
+class Seeds(NamedTuple):
+    """What came of all seeds."""
+
+    results: list[SeedResult]
+    """Of those that did not diverge."""
+    best: int
+    """Place of the best in `results`."""
+    state: State
+    """Its parameters."""
+    diverged: list[int]
+    """Seeds whose attempts both diverged."""
+
+
 FitOnce = Callable[[int, float, Watch], Fit]
 """Fine-tune with a seed at a learning rate."""
 
 
 def run_seeds(
     fit_once: FitOnce, seeds: range, rate: float, shown: Sequence[str], metrics_file: Path
-) -> tuple[list[SeedResult], int, State]:
-    """Fine-tune once a seed; returns all results, the place of the best and its parameters.
+) -> Seeds:
+    """Fine-tune once a seed.
 
     shown: the metrics that are said, the primary one first.
 
-    Raises ConfigError where both attempts with a seed diverge.
+    Raises ConfigError where both attempts diverge with all seeds.
     """
     results: list[SeedResult] = []
+    diverged: list[int] = []
     best, best_fit = 0, Fit(rate=rate, primary_metric=shown[0])
     with metrics_file.open("w", encoding="utf-8") as file, progress("fine-tuning") as advance:
         for seed in seeds:
@@ -34,7 +51,14 @@ def run_seeds(
             def attempt(rate: float, seed: int = seed) -> Fit:
                 return fit_once(seed, rate, Reporter(seed, rate, shown, file, advance))
 
-            done, problem = _restarting(attempt, seed, rate)
+            try:
+                done, problem = _restarting(attempt, seed, rate)
+            except ConfigError as error:
+                diverged.append(seed)
+                if len(diverged) == len(seeds):
+                    raise
+                log(f"warning: nothing came of seed {seed}: {error}")
+                continue
             assert done.best is not None
             if done.stopped:
                 log(f"seed {seed}: {done.stopped}; ended early, the best state is kept (--set patience=0: go on)")
@@ -51,7 +75,7 @@ def run_seeds(
             )
             if len(results) == 1 or done.quality > best_fit.quality:
                 best, best_fit = len(results) - 1, done
-    return results, best, best_fit.state
+    return Seeds(results, best, best_fit.state, diverged)
 
 
 def _restarting(attempt: Callable[[float], Fit], seed: int, rate: float) -> tuple[Fit, str]:

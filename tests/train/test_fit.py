@@ -96,7 +96,7 @@ def test_rates_fall_with_the_width() -> None:
 
 def looks(*values: tuple[float, float]) -> Fit:
     """A fit whose looks at the dev set had these accuracies, at these training losses."""
-    result = Fit(rate=1.0, primary_metric="accuracy")
+    result = Fit(rate=1.0, primary_metric="accuracy", collapsed=collapsed)
     for step, (accuracy, loss) in enumerate(values, 1):
         metrics = {"accuracy": accuracy, "loss": 1 - accuracy, "predicted_labels": 1.0 + (accuracy != 0.5)}
         result.add(Evaluation(step, step, loss, metrics), torch.nn.Linear(1, 1))
@@ -132,16 +132,16 @@ def test_when_a_fit_ends(
     values: list[tuple[float, float]], done: int, patience: int, stopped: str, problem: str
 ) -> None:
     result = looks(*values)
-    assert ended(result, done, Steps(10, 1, 1), collapsed, patience) == bool(stopped or problem)
+    assert ended(result, done, Steps(10, 1, 1), patience) == bool(stopped or problem)
     assert (result.stopped, result.problem) == (stopped, problem)
 
 
 def test_a_state_of_one_answer_is_known_however_it_scores() -> None:
     result = looks((0.5, 0.7), (0.4, 0.6))
-    assert not ended(result, 2, Steps(10, 1, 1), collapsed, 0)
+    assert not ended(result, 2, Steps(10, 1, 1), 0)
     assert result.constant
+    assert looks((0.5, 0.7)).constant, "however the fit ends, at a loss that is no number for instance"
     other = looks((0.4, 0.7), (0.3, 0.6))
-    ended(other, 2, Steps(10, 1, 1), collapsed, 0)
     assert not other.constant
     assert other.quality > result.quality
     assert other.score < result.score
@@ -149,9 +149,11 @@ def test_a_state_of_one_answer_is_known_however_it_scores() -> None:
 
 def test_a_collapse_that_lasts_is_ended_in_the_middle() -> None:
     result = looks(*[(0.5, 0.7)] * 3)
-    assert not ended(result, PATIENCE - 1, Steps(2 * PATIENCE, 1, 1), collapsed, 0)
-    assert ended(result, PATIENCE, Steps(2 * PATIENCE, 1, 1), collapsed, 0)
-    assert not ended(looks(*[(0.5, 0.7)] * 3), PATIENCE, Steps(2 * PATIENCE, 1, 1), lambda _: False, 0)
+    assert not ended(result, PATIENCE - 1, Steps(2 * PATIENCE, 1, 1), 0)
+    assert ended(result, PATIENCE, Steps(2 * PATIENCE, 1, 1), 0)
+    result.collapsed = lambda _: False
+    result.problem = ""
+    assert not ended(result, PATIENCE, Steps(2 * PATIENCE, 1, 1), 0)
 
 
 def test_a_good_start_does_not_end_a_fit_that_gets_better() -> None:
@@ -162,7 +164,7 @@ def test_a_good_start_does_not_end_a_fit_that_gets_better() -> None:
     assert done.best is not None
     assert done.best.step == 0
     assert done.looks_since_best == 1
-    assert not ended(done, 40, steps, lambda _: False, patience=2)
+    assert not ended(done, 40, steps, patience=2)
     done.add(Evaluation(50, 5, 0.5, {"accuracy": 0.6, "loss": 1.0}), model)
-    assert ended(done, 50, steps, lambda _: False, patience=2)
+    assert ended(done, 50, steps, patience=2)
     assert "no better result in 2 looks" in done.stopped

@@ -21,7 +21,7 @@ Outcome = tuple[float | None, str]
 
 def fit_of(outcome: Outcome, rate: float, watch: Watch) -> Fit:
     score, problem = outcome
-    result = Fit(rate=rate, primary_metric="accuracy", problem=problem, constant=problem == COLLAPSE)
+    result = Fit(rate=rate, primary_metric="accuracy", problem=problem, collapsed=lambda _: problem == COLLAPSE)
     if score is not None:
         model = torch.nn.Linear(1, 1)
         torch.nn.init.constant_(model.weight, score)
@@ -41,9 +41,10 @@ def run(tmp_path: Path) -> Callable[..., tuple[list[SeedResult], int, float, lis
             attempts.append((seed, rate))
             return fit_of(left.pop(0), rate, watch)
 
-        results, best, state = run_seeds(once, range(1, 1 + seeds), RATE, ["accuracy"], tmp_path / "metrics.jsonl")
+        came = run_seeds(once, range(1, 1 + seeds), RATE, ["accuracy"], tmp_path / "metrics.jsonl")
         assert not left
-        return results, best, float(state["weight"]), attempts
+        assert sorted([result.seed for result in came.results] + came.diverged) == [*range(1, 1 + seeds)]
+        return came.results, came.best, float(came.state["weight"]), attempts
 
     return call
 
@@ -94,6 +95,17 @@ def test_two_divergences_are_the_users_to_mend(run: Callable[..., object]) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_a_seed_that_diverges_takes_nothing_from_the_others(
+    run: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, best, weight, _ = run(  # type: ignore[misc]
+        (0.7, ""), (None, DIVERGENCE), (None, DIVERGENCE), (0.8, ""), seeds=3
+    )
+    assert [result.seed for result in results] == [1, 3]
+    assert (best, weight) == (1, pytest.approx(0.8))
+    assert "warning: nothing came of seed 2: learning_rate = 0.0003: training diverged" in capsys.readouterr().err
+
+
 def test_a_collapsed_seed_is_not_the_best_of_several(run: Callable[..., object], tmp_path: Path) -> None:
     results, best, weight, attempts = run(  # type: ignore[misc]
         (0.9, COLLAPSE), (0.9, COLLAPSE), (0.7, ""), (0.8, ""), seeds=3
@@ -118,5 +130,5 @@ def test_a_model_that_only_gives_nan_is_no_model(name: str) -> None:
     metrics = {"accuracy": 0.5, "loss": 1.0, name: float("nan")}
     result.add(Evaluation(10, 1.0, 0.7, metrics), model)
     assert (result.best, result.state) == (None, {})
-    assert ended(result, 10, Steps(10, 10, 10), lambda _: False, 5)
+    assert ended(result, 10, Steps(10, 10, 10), 5)
     assert result.problem.startswith("the loss on the dev rows is")
