@@ -25,7 +25,7 @@ from trainer import OVERLAP, WINDOW, train
 from litebert.data.catalog import find_model
 from litebert.exam.material import Caps, Material, prepare_material
 from litebert.exam.sets import SETS
-from litebert.infer.predictor import evaluate_model
+from litebert.infer.judging import judge_model
 from litebert.train.finetune import finetune
 from litebert.train.job import FinetuneSettings
 
@@ -99,7 +99,7 @@ def main() -> None:
                         batch_size=BATCHES[one.name],
                         compiled=arguments.compile,
                     )
-                score = scale * evaluate_model(out / "model", material.file("test"))[metric]
+                score = scale * judge_model(out / "model", material.file("test"))[metric]
                 times[name].append(seconds)
                 scores[name].append(score)
                 print(f"seed {seed}, {name}: {seconds:.1f} s, {metric} {score:.1f}", flush=True)

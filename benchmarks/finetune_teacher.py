@@ -20,7 +20,8 @@ from typing import Any
 from litebert.data.catalog import find_model
 from litebert.data.rows import read_rows
 from litebert.evaluate.metrics import mean_and_interval
-from litebert.infer.predictor import evaluate_model, load
+from litebert.infer.judging import judge_model
+from litebert.infer.predictor import load
 from litebert.train.finetune import finetune
 from litebert.train.fit import subset
 from litebert.train.job import FinetuneSettings
@@ -71,7 +72,7 @@ def main() -> None:
     how: dict[str, Any] = {"pooling": "mean", "learning_rate": RATE, "epochs": epochs}
     whole, _ = divided(lines, len(lines) - 1, 0, out / "rows")
     teacher = tuned(find_model(arguments.teacher), whole, dev, out / "teacher", **how)
-    table: dict[str, Any] = {"teacher": evaluate_model(teacher, test)["accuracy"]}
+    table: dict[str, Any] = {"teacher": judge_model(teacher, test)["accuracy"]}
     said = answers(teacher, test)
     print(f"teacher: test accuracy {table['teacher']:.4f}\n")
     print("| labelled rows | from | test accuracy | 95 % interval | answers of the teacher |\n|---|---|---|---|---|")
@@ -85,7 +86,7 @@ def main() -> None:
                 settings |= {"unlabelled": str(others)} if "other" in way else {}
                 name = f"{rows}-{way.replace(', ', '-').replace(' ', '-')}-{seed}"
                 folder = tuned(arguments.student, some, dev, out / name, seed=seed, **settings)
-                scores.append(evaluate_model(folder, test)["accuracy"])
+                scores.append(judge_model(folder, test)["accuracy"])
                 same = [ours == theirs for ours, theirs in zip(answers(folder, test), said, strict=True)]
                 alike.append(sum(same) / len(same))
             mean, _, (low, high) = mean_and_interval(scores)

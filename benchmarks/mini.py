@@ -24,7 +24,7 @@ from typing import Any, Literal
 from litebert import config
 from litebert.data.batches import SpecialIds, WindowSource, held_out_batches
 from litebert.data.shards import open_corpus
-from litebert.infer.predictor import evaluate_model
+from litebert.infer.judging import judge_model
 from litebert.interop.huggingface import load_model
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.corpora import count_pieces, entropy
@@ -72,8 +72,8 @@ def scores(run: Path, settings: FinetuneSettings, out: Path, data: Path) -> dict
         train, dev = data / "train.tsv", data / "dev.tsv"
         finetune("classify", model=run / "model", train=train, dev=dev, out=out, settings=settings)
     return {
-        "dev": evaluate_model(out, data / "dev.tsv")["accuracy"],
-        "test": evaluate_model(out, data / "test_labelled.tsv")["accuracy"],
+        "dev": judge_model(out, data / "dev.tsv")["accuracy"],
+        "test": judge_model(out, data / "test_labelled.tsv")["accuracy"],
     }
 
 

@@ -28,7 +28,7 @@ from litebert.exam.sets import SETS, ExamSet
 from litebert.exam.settings import BenchmarkSettings, Plan
 from litebert.exam.sitting import MODEL, Sitting, sit
 from litebert.files import write_text
-from litebert.infer.predictor import evaluate_model
+from litebert.infer.judging import judge_model
 from litebert.train.job import plan_steps
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "peers.toml"
@@ -41,7 +41,7 @@ SYSTEMS = {
 
 def judged(one: ExamSet, folder: Path, file: Path) -> dict[str, float]:
     """The metrics of a folder on a file of rows."""
-    found = evaluate_model(folder, file)
+    found = judge_model(folder, file)
     return {name: float(found[name]) for name in {*one.metrics, one.select or one.metrics[0]} if name in found}
 
 

@@ -23,7 +23,7 @@ from curves import draw_legs
 
 from litebert import config
 from litebert.data.shards import open_corpus
-from litebert.infer.predictor import evaluate_model
+from litebert.infer.judging import judge_model
 from litebert.train.corpora import count_pieces, entropy
 from litebert.train.hooks import read_metrics
 from litebert.train.pretrain import PretrainSettings
@@ -79,7 +79,7 @@ def by_source(model: Path, folders: Sequence[Path]) -> dict[str, dict[str, Any]]
     """Held-out figures of every source of every folder; those that differ by a number at the end are one source."""
     files: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for folder in folders:
-        for name, metrics in evaluate_model(model, folder)["sources"].items():
+        for name, metrics in judge_model(model, folder)["sources"].items():
             files[re.sub(r"-\d+$", "", name)].append(metrics)
     return {name: together(of_source) for name, of_source in files.items()} | {
         "all": together([*chain(*files.values())])

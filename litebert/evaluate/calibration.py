@@ -69,8 +69,9 @@ def error_of_bins(bins: Sequence[Bin]) -> float:
 def pooled_bins(parts: Sequence[Sequence[Bin]]) -> list[Bin]:
     """Put the bins of several evaluations together, which are divided alike."""
     result = []
-    for low, high in sorted({(one.low, one.high) for part in parts for one in part}):
-        same = [one for part in parts for one in part if one.low == low]
+    places = {round(one.low, 6): one for part in parts for one in part}  # files have them rounded
+    for place, (low, high, *_) in sorted(places.items()):
+        same = [one for part in parts for one in part if round(one.low, 6) == place]
         rows = sum(one.rows for one in same)
         sure, right = (
             sum(one.rows * value for one, value in zip(same, values, strict=True)) / rows

@@ -86,7 +86,12 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
     if shared := leaked(rows["test"], [*rows["train"], *rows["dev"]]):
         notes.append(f"{shared:,} of {len(rows['test']):,} test rows are rows of train or dev too, as distributed")
     elsewhere = _elsewhere(one, data)
+    notes += [
+        f"not tried on {SETS[name].title}, which was not there" for name in one.elsewhere if name not in elsewhere
+    ]
     unknown = {part: one.read(_paths(base, files)).rows for part, files in one.unknown.items() if _there(base, files)}
+    if len(unknown) < len(one.unknown):
+        notes.append("texts of none of its labels were not there")
     server, missed = _server(one, base)
     notes += missed
     with new_folder(out) as folder:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from litebert.evaluate.calibration import pooled_bins
 from litebert.exam.sitting import BASELINES, MODEL, TWIN
 from litebert.exam.table import MEANING, METRICS, PUBLISHED, UNKNOWN, Line, Table
 from litebert.files import write_text
@@ -39,14 +40,11 @@ def render(table: Table) -> str:
 def _tiles(table: Table, sat: Sequence[Line]) -> str:
     seconds = sum(result["seconds"] for line in sat for found in line.results.values() for result in found)
     sittings = sum(len(found) for line in sat for found in line.results.values())
-    ahead = [line for line in sat if MODEL in line.results and line.baseline and _first(line, MODEL) > _best(line)]
-    beside = [line for line in sat if MODEL in line.results and line.baseline]
     lacking = len(table.lacks)
     return "".join(
         (
             tile("sets", str(len(sat)), f"{lacking} more are not there" if lacking else ""),
             tile("sittings", str(sittings), "fine-tunings and baselines"),
-            tile("ahead of the baseline", f"{len(ahead)} of {len(beside)}", "sets that have one"),
             tile("time", duration(seconds), "training and judging"),
         )
     )
@@ -55,10 +53,6 @@ def _tiles(table: Table, sat: Sequence[Line]) -> str:
 def _first(line: Line, system: str) -> float:
     scores = line.scores(system, line.one.metrics[0])
     return sum(scores) / len(scores)
-
-
-def _best(line: Line) -> float:
-    return max(_first(line, system) for system in BASELINES if system in line.results)
 
 
 def _marks(table: Table) -> str:
@@ -155,9 +149,8 @@ def _looks(line: Line, key: str) -> list[Series]:
 
 def _curves(line: Line) -> str:
     name = line.one.select or line.one.metrics[0]
-    scale = 0.01 if line.one.task == "qa" else 1.0
     series = [
-        Series(name=one.name, style=one.style, points=[(x, scale * y) for x, y in one.points])
+        Series(name=one.name, style=one.style, points=[(x, line.scale * y / 100) for x, y in one.points])
         for one in _looks(line, "dev")
     ]
     shown = METRICS.get(name, name.replace("_", " + "))
@@ -169,8 +162,8 @@ def _losses(line: Line) -> str:
 
 
 def _reliability(line: Line) -> str:
-    """Confidence and accuracy of the answers in tenths of the scale, over all seeds; on the diagonal they agree."""
-    bins, error, before = line.bins(), line.calibration_error(), line.calibration_error(before=True)
+    """Confidence and accuracy of the answers in equal bins, over all seeds; on the diagonal they agree."""
+    bins, error, before = pooled_bins(line.bins()), line.calibration_error(), line.calibration_error(before=True)
     if error is None:
         return ""
     said = percent(error) + ("" if before is None else f", {percent(before)} before temperature scaling")

@@ -178,11 +178,12 @@ def arc(files: Sequence[Path]) -> Part:
     try:
         for fields in csv.reader(io.StringIO("\n".join(lines_of(path))), strict=True):
             question, *choices, answer = fields
-            choices = [choice for choice in choices if choice]
+            while choices and not choices[-1]:
+                choices.pop()
             right = LETTERS.find(answer)
             if len(fields) != 6:
                 raise InputError(f"{path}: {len(fields)} fields in {question[:40]!r}; 6 were expected")
-            if len(choices) < 2 or not 0 <= right < len(choices):
+            if len(choices) < 2 or "" in choices or not 0 <= right < len(choices):
                 lost += 1
                 continue
             rows.append({"context": question, "choices": choices, "label": right})

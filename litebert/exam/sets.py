@@ -226,6 +226,7 @@ GLUE = (
         test=("dev_matched.tsv",),
         read=table(_PAIR | {"label": "gold_label"}, labels=_NLI, tolerant=True),
         read_unlabelled=table({"id": "index"} | _PAIR, tolerant=True),
+        group="text",  # each has three hypotheses
         others={"mismatched": ("dev_mismatched.tsv",)},
         metrics=("accuracy",),
         baseline="majority",
@@ -256,6 +257,8 @@ GLUE = (
     ),
 )
 
+_EMBEDDED = "learnt as embeddings whose cosines have the order of the scores; the two texts never see each other"
+
 SIMILARITY = (
     replace(
         next(one for one in GLUE if one.name == "stsb"),
@@ -266,7 +269,8 @@ SIMILARITY = (
         metrics=("spearman", "pearson"),
         select=None,
         server={},
-        note="learnt as embeddings whose cosines have the order of the scores; the two texts never see each other",
+        otherwise=({"dev": (), "test": ("dev.tsv",), "read_test": None, "note": f"{_EMBEDDED}; {NO_TEST}"},),
+        note=_EMBEDDED,
     ),
 )
 

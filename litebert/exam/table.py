@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from litebert.config import build, read_toml
 from litebert.console import log
-from litebert.evaluate.calibration import Bin, error_of_bins, pooled_bins
+from litebert.evaluate.calibration import Bin, error_of_bins
 from litebert.evaluate.metrics import mean_and_interval
 from litebert.exam.material import Material, read_material
 from litebert.exam.sets import GLUE, SETS, ExamSet
@@ -57,10 +59,14 @@ class Line:
         """Of all sittings of the model."""
         return sum(float(result["seconds"]) for result in self.results.get(MODEL, ())) / 60
 
+    @property
+    def scale(self) -> float:
+        """What marks are multiplied by to be in percent, as those of questions are already."""
+        return 1.0 if self.one.task == "qa" else 100.0
+
     def scores(self, system: str, metric: str) -> list[float]:
         """A mark of every seed, in percent."""
-        scale = 1.0 if self.one.task == "qa" else 100.0
-        return [scale * float(result["metrics"][metric]) for result in self.results.get(system, ())]
+        return [self.scale * float(result["metrics"][metric]) for result in self.results.get(system, ())]
 
     def marks(self, system: str | None) -> str:
         """Means and standard deviations of a system's marks, as people read them; "" where it has none."""
@@ -71,8 +77,7 @@ class Line:
     def others(self) -> dict[str, float]:
         """Means over the seeds of the first mark on further tests, those of other sets by their titles."""
         parts = [result.get("others", {}) for result in self.results.get(MODEL, ())]
-        scale = 1.0 if self.one.task == "qa" else 100.0
-        return {self._title(name): scale * mean for name, mean in _means(parts).items()}
+        return {self._title(name): self.scale * mean for name, mean in _means(parts).items()}
 
     def _title(self, test: str) -> str:
         return SETS[test].title if test in self.material.elsewhere else test
@@ -90,20 +95,21 @@ class Line:
         ]
         return ["by", *UNKNOWN_MARKS.values()], rows
 
-    def bins(self, *, before: bool = False) -> list[Bin]:
-        """How sure the model is and how often right, over all seeds; before: without the temperature."""
+    def bins(self, *, before: bool = False) -> list[list[Bin]]:
+        """How sure the model is and how often right, for each seed; before: without the temperature.
+
+        Empty where the task has no probabilities, or an older litebert did not note what it takes.
+        """
         name = "reliability_before" if before else "reliability"
         results = self.results.get(MODEL, ())
-        if any(name not in result for result in results):  # one of them was made by an older litebert
+        if not all(result.get(name) for result in results):
             return []
-        found = [result[name] or () for result in results]
-        return pooled_bins([[Bin(*one) for one in bins] for bins in found])
+        return [[Bin(*one) for one in result[name]] for result in results]
 
     def calibration_error(self, *, before: bool = False) -> float | None:
-        """Expected calibration error on the test rows; None where the task has no probabilities, or an older litebert
-        did not note what it takes."""
-        bins = self.bins(before=before)
-        return error_of_bins(bins) if bins else None
+        """Expected calibration error on the test rows, the mean over the seeds; None where there are no bins."""
+        errors = [error_of_bins(bins) for bins in self.bins(before=before)]
+        return float(np.mean(errors)) if errors else None
 
     def confusion(self) -> dict[str, dict[str, int]]:
         """Right label, answer, rows: summed over the model's seeds."""

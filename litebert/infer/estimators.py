@@ -121,9 +121,9 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn says n
 
     def _settings(self) -> FinetuneSettings:
         named = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate", "length", "seed")}
-        return config.build(
-            FinetuneSettings, {k: v for k, v in named.items() if v is not None} | dict(self.settings or {})
-        )
+        given = {name: value for name, value in named.items() if value is not None} | dict(self.settings or {})
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
+        return config.build(FinetuneSettings, plain)
 
     @contextlib.contextmanager
     def _voice(self) -> Iterator[None]:
@@ -136,7 +136,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn says n
     def _divided(self, targets: Sequence[Any]) -> tuple[list[int], list[int]]:
         """Rows to learn from, and rows to choose the best state by, which are the same ones where there are few.
 
-        Of each target that occurs more than once the same share is held out.
+        Of every label about the same share is held out, but never its last row.
         """
         count = len(targets)
         if self.held_out == 0 or count < FEWEST:
@@ -145,7 +145,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn says n
         groups: dict[str, list[int]] = {}
         for i in order:
             groups.setdefault(repr(targets[i]) if self.task == "classify" else "", []).append(i)
-        dev = [i for group in groups.values() for i in group[: min(round(self.held_out * len(group)), len(group) - 1)]]
+        dev = _held_out([*groups.values()], self.held_out)
         chosen = set(dev)
         return ([i for i in range(count) if i not in chosen], sorted(dev)) if dev else (sorted(order), sorted(order))
 
@@ -391,6 +391,17 @@ def _text_inputs(X: Any) -> list[TextInput]:
             raise InputError(f"X[{i}] is {str(row)[:40]!r}; give a text, or a pair of texts")
         result.append(TextInput(*parts))
     return result
+
+
+def _held_out(groups: Sequence[list[int]], share: float) -> list[int]:
+    """About a share of each group, and as nearly as can be of all: by the largest remainders; never a group's last."""
+    wanted = [share * len(group) for group in groups]
+    taken = [min(int(size), len(group) - 1) for size, group in zip(wanted, groups, strict=True)]
+    spare = [k for k, group in enumerate(groups) if taken[k] < len(group) - 1]
+    spare.sort(key=lambda k: taken[k] - wanted[k])
+    for k in spare[: round(sum(wanted)) - sum(taken)]:
+        taken[k] += 1
+    return [i for group, most in zip(groups, taken, strict=True) for i in group[:most]]
 
 
 def _weights(sample_weight: Any, count: int) -> Any:

@@ -141,6 +141,7 @@ def _likeliest(logits: torch.Tensor, tokenizer: Tokenizer, top: int) -> list[lis
     probability."""
     probabilities = logits.softmax(-1)
     probabilities[:, sorted(tokenizer.special_ids)] = -1.0
+    probabilities[:, tokenizer.vocab_size :] = -1.0  # spare rows of the table
     best = probabilities.topk(min(top, tokenizer.vocab_size - len(tokenizer.special_ids)))
     return [
         [Candidate(tokenizer.id_to_piece(i), p) for i, p in zip(ids, values, strict=True)]

@@ -60,11 +60,12 @@ def judge_model(
     questions: Questions | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Judge a fine-tuned model as `evaluate_model` does, and answer the questions.
+    """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and the tables of its task (`confusion`).
 
-    Adds, where asked for: `abstained`, `coverage`, `selective_accuracy`, `aurc`, `aurc_best` (`selective_metrics`);
-    `out_of_scope` {`rows`, `max_probability` {…}, `energy` {…}} (`separation`, `at_threshold`);
-    `perturbed` {perturbation: {`changed`, metrics}}. Raises ConfigError
+    `ece`: the expected calibration error, where answers are classes. A pre-trained model without a task is judged on
+    the held-out text of a prepared folder, see `held_out_metrics`. Where asked for: `abstained`, `coverage`,
+    `selective_accuracy`, `aurc`, `aurc_best` (`selective_metrics`); `out_of_scope` {`rows`, `max_probability` {…},
+    `energy` {…}} (`separation`, `at_threshold`); `perturbed` {perturbation: {`changed`, metrics}}. Raises ConfigError
     where the model's task does not have what is asked for, InputError for rows that cannot be used.
     """
     questions, columns = questions or Questions(), columns or Columns()

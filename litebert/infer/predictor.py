@@ -252,27 +252,6 @@ def _answered(
         log(f"note: {note}")
 
 
-def evaluate_model(
-    model: str | Path,
-    data: str | Path,
-    *,
-    columns: Columns | None = None,
-    device: str = "auto",
-    precision: Precision = "fp32",
-) -> dict[str, Any]:
-    """Judge a fine-tuned model on labelled rows: its metrics, `rows`, and the tables of its task (`confusion`).
-
-    `ece`: the expected calibration error, where answers are classes. A pre-trained model without a task is judged on
-    the held-out text of a prepared folder, see `held_out_metrics`. Raises InputError for a label that the model does
-    not know, naming the row.
-    """
-    predictor = load(model, device=device, precision=precision)
-    if (found := held_out(predictor, data)) is not None:
-        return found
-    task = task_to_judge(predictor, model)
-    return judged(predictor, task, task.read(data, columns or Columns(), predictor.columns)).metrics
-
-
 def held_out(predictor: Predictor, data: str | Path) -> dict[str, Any] | None:
     """See `held_out_metrics`; None where the model has a task, or `data` is no folder. Raises InputError for what is
     nowhere."""

@@ -132,7 +132,9 @@ def compress(
         carried=(*carried, *_sentence_files(source)),
         text=text.origin,
     )
-    extra = dict(loaded.extra) | {"compressed": json.loads(json.dumps(report.origin()))}
+    measured = ("dev", "calibration")  # on the source
+    extra = {name: value for name, value in loaded.extra.items() if name not in measured}
+    extra["compressed"] = json.loads(json.dumps(report.origin()))
     saved = _write(out, source, student, tokenizer, extra)
     return replace(report, note=saved.note)
 
@@ -212,13 +214,15 @@ def _stands_for(layer: int, number: int, source_layers: int) -> range:
 
 
 def read_text(sample: Sample, tokenizer: Tokenizer, config: AlbertConfig) -> Text:
-    """Divide sentences into those to solve on and those held out, every fifth, and encode them."""
+    """Divide sentences into those held out, every fifth, those to choose a start by, and those to solve on, and encode
+    them."""
     if len(sample.sentences) < _FEWEST:
         raise InputError(
             f"{sample.origin} holds {len(sample.sentences)} sentences, too few to solve on: give at least {_FEWEST}"
         )
     held_out = sample.sentences[::5]
     solving = [sentence for i, sentence in enumerate(sample.sentences) if i % 5]
+    few = min(TO_TRY, len(solving) // 5)
     room = min(_LENGTH, config.max_position_embeddings) - 2
 
     def encode(sentences: Sequence[str]) -> list[Packed]:
@@ -226,7 +230,7 @@ def read_text(sample: Sample, tokenizer: Tokenizer, config: AlbertConfig) -> Tex
         size = max(_BATCH_TOKENS // (max(map(len, ids), default=1)), 1)
         return [pack_lists(ids[i : i + size]) for i in range(0, len(ids), size)]
 
-    return Text(encode(held_out), encode(solving), encode(solving[:TO_TRY]), sample.origin)
+    return Text(encode(held_out), encode(solving[few:]), encode(solving[:few]), sample.origin)
 
 
 def carry_over(source: AlbertWithHeads, student: AlbertWithHeads) -> tuple[str, ...]:

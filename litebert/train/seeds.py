@@ -14,7 +14,6 @@ RESTART_FACTOR = 1 / 3
 """After a collapse the second attempt has this share of the learning rate."""
 
 
-
 class Seeds(NamedTuple):
     """What came of all seeds."""
 
@@ -32,9 +31,7 @@ FitOnce = Callable[[int, float, Watch], Fit]
 """Fine-tune with a seed at a learning rate."""
 
 
-def run_seeds(
-    fit_once: FitOnce, seeds: range, rate: float, shown: Sequence[str], metrics_file: Path
-) -> Seeds:
+def run_seeds(fit_once: FitOnce, seeds: range, rate: float, shown: Sequence[str], metrics_file: Path) -> Seeds:
     """Fine-tune once a seed.
 
     shown: the metrics that are said, the primary one first.

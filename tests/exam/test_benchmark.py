@@ -20,6 +20,7 @@ from litebert import config
 from litebert.cli import main
 from litebert.errors import ConfigError, OutputError
 from litebert.evaluate.calibration import Calibration, Decisions
+from litebert.exam import benchmark as benchmark_module
 from litebert.exam.benchmark import benchmark, sittings
 from litebert.exam.sets import ALL, SETS, sets_of
 from litebert.exam.settings import BenchmarkSettings
@@ -27,7 +28,6 @@ from litebert.exam.sitting import uncalibrated
 from litebert.exam.table import Table, mark, published
 from litebert.files import held
 from litebert.infer.judging import Questions, judge_model
-from litebert.infer.predictor import evaluate_model
 from litebert.train.finetune import FinetuneSettings, finetune
 from tests.train.test_report import Page
 
@@ -88,7 +88,7 @@ def test_marks_are_those_of_finetune_and_evaluate(everything: Table, model: Path
         finetune(
             line.one.task, model=model, train=files["train"], dev=files["dev"], out=tmp_path / name, settings=wanted
         )
-        metrics = evaluate_model(tmp_path / name, files["test"])
+        metrics = judge_model(tmp_path / name, files["test"])
         for key in line.one.metrics:
             assert line.results["model"][0]["metrics"][key] == pytest.approx(metrics[key], abs=1e-6)
         if name == "sst2":
@@ -242,7 +242,7 @@ def test_a_stopped_run_goes_on(number: signal.Signals, public: Path, model: Path
     out = tmp_path / "out"
     first = out / "results" / "wnut17" / "model-1.json"
     process = start(command(model, public, out))
-    wait_for(lambda: first.exists() and any((out / "work").glob("*/task/.model.*.partial/training/*")), process)
+    wait_for(lambda: first.exists() and any((out / "work").glob("*/*/task/.model.*.partial/training/*")), process)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), said
@@ -281,7 +281,7 @@ def test_what_another_process_is_at_is_left_to_it(
 ) -> None:
     out, wanted = tmp_path / "out", settings("wnut17", seeds=3)
     benchmark("ner", model=model, out=out, data=public, settings=settings("wnut17", baseline=True))
-    with held(out / "work" / "wnut17-model-2") as ours:
+    with held(out / "work" / "wnut17" / "model-2") as ours:
         assert ours
         benchmark("ner", model=model, out=out, data=public, settings=wanted)
         assert sorted(results(out)) == ["wnut17/model-1", "wnut17/model-3"]
@@ -296,8 +296,41 @@ def test_a_setting_that_cannot_be_does_not_lock_the_folder(public: Path, model: 
     with pytest.raises(ConfigError, match="metric = 'zz'"):
         benchmark("ner", model=model, out=out, data=public, settings=wrong)
     benchmark("ner", model=model, out=out, data=public, settings=settings("wnut17"))
-    with pytest.raises(OutputError, match=r"holds results of wnut17 with metric = f1, and it is to be zz now"):
+    with pytest.raises(OutputError, match=r"wnut17 is there for results with metric = f1, and it is to be zz now"):
         benchmark("ner", model=model, out=out, data=public, settings=wrong)
+
+
+def test_what_a_kill_left_behind_locks_nothing(public: Path, model: Path, tmp_path: Path) -> None:
+    """Nor does another set, whose name begins alike."""
+    out, other = tmp_path / "out", settings("wnut17", finetune={**FAST, "epochs": 1.0})
+    benchmark("ner", model=model, out=out, data=public, settings=settings("wnut17"))
+    shutil.rmtree(out / "results")
+    (out / "work" / "wnut17" / "model-2" / "task").mkdir(parents=True)
+    with held(out / "work" / "wnut17-10" / "model-1"):
+        benchmark("ner", model=model, out=out, data=public, settings=other)
+    assert results(out)["wnut17/model-1"]["epoch"] <= 1
+    with held(out / "work" / "wnut17" / "model-2"):
+        shutil.rmtree(out / "results")
+        with pytest.raises(OutputError, match=r"epochs = 1\.0, and it is to be 2\.0 now"):
+            benchmark("ner", model=model, out=out, data=public, settings=settings("wnut17"))
+
+
+def test_a_result_is_not_put_beside_rows_of_another_recipe(
+    public: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, sit = tmp_path / "out", benchmark_module.sit
+    other = settings("wnut17", finetune={**FAST, "epochs": 1.0})
+
+    def meanwhile(*arguments: Any) -> dict[str, Any]:
+        monkeypatch.setattr(benchmark_module, "sit", sit)
+        monkeypatch.setattr(benchmark_module, "_in_progress", lambda work: False)  # it came a moment too late
+        benchmark("ner", model=model, out=out, data=public, settings=other)
+        return sit(*arguments)
+
+    monkeypatch.setattr(benchmark_module, "sit", meanwhile)
+    with pytest.raises(OutputError, match=r"epochs = 1\.0, and it is to be 2\.0 now"):
+        benchmark("ner", model=model, out=out, data=public, settings=replace(settings("wnut17"), seed=2))
+    assert list(results(out)) == ["wnut17/model-1"]
 
 
 def test_what_was_said_before_the_temperature() -> None:
@@ -368,7 +401,7 @@ def test_a_folder_of_another_model_or_recipe(
     out = tmp_path / "out"
     benchmark("ner", model=model, out=out, data=public, settings=settings(finetune=FAST | {"epochs": 1.0}))
     before = results(out)
-    refused(capsys, command(model, public, out), "results of wnut17 with epochs = 1.0", "2.0 now")
+    refused(capsys, command(model, public, out), "wnut17 is there for results with epochs = 1.0", "2.0 now")
     refused(capsys, command(model, public, out, "--set=sets.wnut17.train_rows=5"), "wnut17 with")
     other = tmp_path / "other"
     shutil.copytree(model, other)

@@ -16,7 +16,8 @@ from litebert.data.prepare import prepare
 from litebert.data.shards import TOKENIZER_FOLDER, open_corpus
 from litebert.errors import DataFolderError, ModelFolderError
 from litebert.infer.held_out import held_out_documents
-from litebert.infer.predictor import evaluate_model, load
+from litebert.infer.judging import judge_model
+from litebert.infer.predictor import load
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.loop import autocast
 from litebert.train.objective import PretrainObjective
@@ -43,19 +44,19 @@ def model(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_source_is_what_a_folder_of_it_alone_gives(
     folder: Path, model: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    metrics = evaluate_model(model, folder)
+    metrics = judge_model(model, folder)
     assert list(metrics["sources"]) == ["a", "b", "numbers"]
     for name, found in metrics["sources"].items():
         alone = tmp_path / name
         prepare([folder.parent / f"{name}.jsonl"], prepared / TOKENIZER_FOLDER, alone, held_out=0.3, processes=1)
-        (only,) = evaluate_model(model, alone)["sources"].items()
+        (only,) = judge_model(model, alone)["sources"].items()
         assert only == (name, found | {"unigram_loss": only[1]["unigram_loss"]}), "which is that of the folder's text"
         assert found["documents"] == open_corpus(alone).split("held_out").num_documents
-    assert evaluate_model(model, folder) == metrics
+    assert judge_model(model, folder) == metrics
 
 
 def test_the_whole_is_the_mean_over_all_that_was_read(folder: Path, model: Path) -> None:
-    metrics = evaluate_model(model, folder)
+    metrics = judge_model(model, folder)
     sources = metrics["sources"].values()
     masked = dict.fromkeys(("mlm_loss", "mlm_accuracy", "unigram_loss"), "masked_tokens")
     for name, weight in (masked | {"order_accuracy": "pairs"}).items():
@@ -78,7 +79,7 @@ def test_a_source_has_the_loss_that_the_objective_of_training_says(folder: Path,
     source = WindowSource({folder: 1.0}, special, settings, 0, "held_out", places["numbers"])
     batches = list(held_out_batches(source, 10**9))
     expected = objective.evaluate(batches)
-    found = evaluate_model(model, folder)["sources"]["numbers"]
+    found = judge_model(model, folder)["sources"]["numbers"]
     assert {name: found[name] for name in expected} == expected
     pieces = Counter(id for shard in open_corpus(folder).split("train").shards for id in shard.tokens.tolist())
     total = pieces.total() + loaded.tokenizer.vocab_size
@@ -102,12 +103,12 @@ def test_what_does_not_fit_is_refused(
     train_tokenizer(prose[:20], tmp_path / "other", vocab_size=500)
     foreign = small_model(tmp_path / "foreign", load_tokenizer(tmp_path / "other"))
     with pytest.raises(DataFolderError, match="prepared with another tokenizer"):
-        evaluate_model(foreign, folder)
+        judge_model(foreign, folder)
     (tmp_path / "a.txt").write_text("One sentence. Another one.")
     prepare([tmp_path / "a.txt"], prepared / TOKENIZER_FOLDER, tmp_path / "bare", held_out=0, processes=1)
     with pytest.raises(DataFolderError, match=r"nothing is held out; prepare .* --held-out"):
-        evaluate_model(model, tmp_path / "bare")
+        judge_model(model, tmp_path / "bare")
     with pytest.raises(DataFolderError, match="no prepared data folder"):
-        evaluate_model(model, tmp_path)
+        judge_model(model, tmp_path)
     with pytest.raises(ModelFolderError, match="or give a prepared folder"):
-        evaluate_model(model, tmp_path / "a.txt")
+        judge_model(model, tmp_path / "a.txt")

@@ -12,7 +12,7 @@ from litebert.cli import main
 from litebert.data.rows import read_rows
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.infer.judging import Questions, _rewritten, judge_model, named_labels
-from litebert.infer.predictor import evaluate_model, load
+from litebert.infer.predictor import load
 from litebert.tasks.choice import Choices
 from litebert.tasks.texts import TextInput
 from litebert.text.perturb import PERTURBATIONS, perturb
@@ -92,7 +92,7 @@ def test_rows_without_an_answer(litebert: Run, models: dict[str, Path], data: Pa
     right = np.mean([record["label"] == record["input_label"] for record in answered])
     assert metrics["selective_accuracy"] == pytest.approx(right)
     assert metrics["aurc_best"] <= metrics["aurc"] <= 1
-    assert metrics["accuracy"] == evaluate_model(models["classify"], data)["accuracy"]
+    assert metrics["accuracy"] == judge_model(models["classify"], data)["accuracy"]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -259,7 +259,7 @@ def test_only_labels_can_be_out_of_scope(litebert: Run, models: dict[str, Path],
 
 
 def test_another_domain_with_other_names(litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path) -> None:
-    here = evaluate_model(models["classify"], data)
+    here = judge_model(models["classify"], data)
     names = {"good": "1", "bad": "0"}
     rows: list[dict[str, Any]] = [{"text": row["text"], "label": names[row["label"]]} for row in ROWS]
     there = write_jsonl(tmp_path / "there.jsonl", [*rows, {"text": "It is a chair.", "label": "2"}])
@@ -315,14 +315,14 @@ def test_perturbed_beside_clean(litebert: Run, models: dict[str, Path], data: Pa
     head, *_, last = stdout.splitlines()
     assert head.split() == ["clean", *PERTURBATIONS]
     metrics = json.loads(last)
-    assert {name: value for name, value in metrics.items() if name != "perturbed"} == evaluate_model(
+    assert {name: value for name, value in metrics.items() if name != "perturbed"} == judge_model(
         models["classify"], data
     )
     found = metrics["perturbed"]
     assert list(found) == list(PERTURBATIONS)
     # As if the rows had been written so.
     rows = [row | {"text": perturb("typos", row["text"], 1, i, 0)} for i, row in enumerate(ROWS)]
-    alone = evaluate_model(models["classify"], write_csv(data.with_name("typos.csv"), rows))
+    alone = judge_model(models["classify"], write_csv(data.with_name("typos.csv"), rows))
     assert found["typos"]["changed"] == np.mean([a["text"] != b["text"] for a, b in zip(rows, ROWS, strict=True)])
     assert 0 < found["typos"]["changed"] < 1
     assert found["typos"]["loss"] == pytest.approx(alone["loss"], abs=1e-6)

@@ -16,7 +16,8 @@ from litebert.errors import InputError, ModelFolderError, OutputError, UserError
 from litebert.infer import predictor
 from litebert.infer.answers import Completion
 from litebert.infer.fill_mask import encode_masked
-from litebert.infer.predictor import evaluate_model, load, predict_file
+from litebert.infer.judging import judge_model
+from litebert.infer.predictor import load, predict_file
 from litebert.interop.huggingface import load_model, save_model
 from litebert.model.packed import pack_lists
 from litebert.tasks.classify import Classification
@@ -144,7 +145,7 @@ def test_a_bad_row_leaves_no_file(classifier: Path, tmp_path: Path) -> None:
 
 def test_evaluate(classifier: Path, tmp_path: Path) -> None:
     write_rows(ROWS, tmp_path / "gold.csv")
-    metrics = evaluate_model(classifier, tmp_path / "gold.csv")
+    metrics = judge_model(classifier, tmp_path / "gold.csv")
     answers = load(classifier).predict(TEXTS)
     right = sum(answer.to_dict()["label"] == row["label"] for answer, row in zip(answers, ROWS, strict=True))
     assert metrics["accuracy"] == pytest.approx(right / len(ROWS))
@@ -153,13 +154,13 @@ def test_evaluate(classifier: Path, tmp_path: Path) -> None:
     json.dumps(metrics)
     write_rows([*ROWS, {"text": "x", "label": "odd"}], tmp_path / "odd.csv")
     with pytest.raises(InputError, match=r"odd\.csv, line 34: the label 'odd' .*'good', 'bad', 'so-so'"):
-        evaluate_model(classifier, tmp_path / "odd.csv")
+        judge_model(classifier, tmp_path / "odd.csv")
 
 
 def test_only_a_task_can_be_evaluated(pretrained: Path, tmp_path: Path) -> None:
     (tmp_path / "any.csv").write_text("text,label\na,b\n")
     with pytest.raises(ModelFolderError, match=r"pre-trained model without a task.*finetune classify"):
-        evaluate_model(pretrained, tmp_path / "any.csv")
+        judge_model(pretrained, tmp_path / "any.csv")
 
 
 def test_masks_are_filled_as_plain_arithmetic_says(pretrained: Path, tokenizer: Tokenizer) -> None:

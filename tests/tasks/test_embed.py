@@ -18,7 +18,8 @@ from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows
 from litebert.errors import InputError
 from litebert.evaluate.evaluate import to_packed
-from litebert.infer.predictor import Predictor, evaluate_model, predict_file
+from litebert.infer.judging import judge_model
+from litebert.infer.predictor import Predictor, predict_file
 from litebert.interop.huggingface import read_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.tasks.embed import SCALE, Embed, cosent, in_batch_negatives
@@ -153,7 +154,7 @@ def test_pairs_with_scores_are_learnt_and_the_folder_is_theirs_too(
     before = _spearman(litebert.load(start, task="embed"))
     report = tune("embed", data, tmp_path / "out", epochs=16.0, learning_rate=1e-3)
     assert report.primary_metric == "spearman"
-    measured = evaluate_model(tmp_path / "out", data)
+    measured = judge_model(tmp_path / "out", data)
     assert measured["spearman"] > max(0.8, before + 0.2)
     assert set(measured) == {"spearman", "pearson", "spread", "loss", "rows"}
     assert report.results[0].metrics["spearman"] == pytest.approx(measured["spearman"], abs=1e-4)
@@ -357,4 +358,4 @@ def test_real_pairs_are_learnt(litebert_data: Path, start: Path, tmp_path: Path)
     assert stop.value.code == 0
     report = json.loads((tmp_path / "out" / "training" / "report.json").read_text())
     assert report["primary_metric"] == "spearman"
-    assert evaluate_model(tmp_path / "out", files["dev"])["spearman"] > 0.4
+    assert judge_model(tmp_path / "out", files["dev"])["spearman"] > 0.4

@@ -15,7 +15,8 @@ from litebert.cli import main
 from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows
 from litebert.errors import ConfigError
-from litebert.infer.predictor import evaluate_model, load, predict_file
+from litebert.infer.judging import judge_model
+from litebert.infer.predictor import load, predict_file
 from litebert.interop.huggingface import read_config, read_own
 from litebert.tasks.table import TASKS, task_named, task_of
 from litebert.text.tokenizer import Tokenizer
@@ -75,7 +76,7 @@ def test_a_task_from_rows_to_scores(tuned: tuple[str, Path, Path], tmp_path: Pat
     task, data, folder = tuned
     extra = read_own(folder)["extra"]
     assert extra["task"] == task
-    measured = evaluate_model(folder, data)
+    measured = judge_model(folder, data)
     for name, value in extra["dev"].items():
         if task != "qa":  # there the threshold is found on the dev set, and then kept to
             assert measured[name] == pytest.approx(value, abs=1e-4, rel=1e-4), name
@@ -98,7 +99,7 @@ def test_predictions_score_as_the_model_does(
     with pytest.raises(SystemExit):
         main(["evaluate", "--predictions", str(tmp_path / "answers.jsonl"), "--gold", str(data)])
     scored = json.loads(capsys.readouterr().out.splitlines()[-1])
-    measured = evaluate_model(folder, data)
+    measured = judge_model(folder, data)
     assert len(scored) > 1
     for name in scored:
         assert scored[name] == pytest.approx(measured[name], abs=1e-4, rel=1e-4), name

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from litebert.data.rows import read_rows
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.infer.predictor import evaluate_model, load, predict_file
+from litebert.infer.judging import judge_model
+from litebert.infer.predictor import load, predict_file
 from litebert.interop.huggingface import read_own
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.finetune import FinetuneSettings, finetune
@@ -92,7 +93,7 @@ def test_a_model_that_is_too_sure_becomes_less_so(
     assert written == read_own(folder)["extra"]["calibration"]
     assert written["temperature"] == pytest.approx(found.temperature, abs=1e-6)
     # The model in the folder is the one whose metrics are told.
-    measured = evaluate_model(folder, folder.with_suffix(".dev.jsonl"))
+    measured = judge_model(folder, folder.with_suffix(".dev.jsonl"))
     for name, value in report.results[0].metrics.items():
         assert measured[name] == pytest.approx(value, abs=1e-5), name
     lines = (folder / "training" / "metrics.jsonl").read_text().splitlines()

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from litebert import config
 from litebert.data.labelled import Columns
 from litebert.errors import ConfigError, InputError, ModelFolderError, OutputError, UserError
-from litebert.infer.predictor import evaluate_model, load
+from litebert.infer.judging import judge_model
+from litebert.infer.predictor import load
 from litebert.interop.huggingface import read_config
 from litebert.text.tokenizer import Tokenizer
 from litebert.train.finetune import finetune
@@ -67,7 +68,7 @@ def test_the_folder_is_a_model_with_its_record(tuned: Path, model: Path) -> None
 
 def test_the_kept_model_is_the_one_that_was_measured(tuned: Path, data: Path) -> None:
     report = json.loads((tuned / "training" / "report.json").read_text())
-    measured = evaluate_model(tuned, data)
+    measured = judge_model(tuned, data)
     for name, value in report["results"][0]["metrics"].items():
         assert measured[name] == pytest.approx(value, abs=1e-6)
     answers = load(tuned).predict([row["text"] for row in ROWS])
@@ -92,7 +93,7 @@ def test_seeds_give_mean_and_interval_and_the_best_is_kept(model: Path, data: Pa
     values = report.to_dict()
     assert values["mean"] == pytest.approx(sum(scores) / 3, abs=1e-6)
     assert values["interval"][0] <= values["mean"] <= values["interval"][1]
-    assert evaluate_model(tmp_path / "out", data)["accuracy"] == pytest.approx(max(scores))
+    assert judge_model(tmp_path / "out", data)["accuracy"] == pytest.approx(max(scores))
 
 
 def test_the_random_twin_has_the_shape_and_none_of_the_weights(model: Path, data: Path, tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_pairs_many_classes_and_windows(model: Path, tmp_path: Path, capsys: pyt
     said = capsys.readouterr().err
     assert "note: training: 1 rows are longer than 64 tokens; each of their windows counts the same" in said
     assert "32 of 32 dev rows are training rows too" in said
-    assert evaluate_model(tmp_path / "out", data)["rows"] == 32, "the columns are remembered"
+    assert judge_model(tmp_path / "out", data)["rows"] == 32, "the columns are remembered"
 
 
 def test_a_post_norm_model_opens_in_transformers(tokenizer: Tokenizer, data: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from litebert import config
 from litebert.cli import main
 from litebert.data.labelled import Columns
 from litebert.errors import ConfigError, InputError, ModelFolderError
-from litebert.infer.predictor import evaluate_model, load
+from litebert.infer.judging import judge_model
+from litebert.infer.predictor import load
 from litebert.interop.huggingface import load_model, save_model
 from litebert.tasks.table import TASKS
 from litebert.tasks.task import Windowing
@@ -76,7 +77,7 @@ def test_a_teachers_answers_are_learnt_against_the_labels(
     report = tune("classify", model, wrong, tmp_path / "taught", dev=data, teacher=teacher, teacher_weight=1.0)
     assert report.results[0].metrics["accuracy"] > 0.9
     assert report.teacher is not None
-    measured = evaluate_model(teacher, data)
+    measured = judge_model(teacher, data)
     assert report.teacher == pytest.approx({name: measured[name] for name in report.teacher})
     assert report.to_dict()["teacher"]["accuracy"] == 1.0
     assert "the teacher on the dev rows: accuracy 1.0000" in capsys.readouterr().err
@@ -170,7 +171,7 @@ def test_every_task_has_a_teacher(task: str, model: Path, tmp_path: Path) -> Non
     answers = load(tmp_path / "teacher").predict([fields for _, fields in known.rows(data)])
     assert job.train.rows.targets[len(rows) :] == [known.target_of(answer) for answer in answers]
     assert len(job.lesson.items) >= 2 * len(rows)
-    measured = evaluate_model(tmp_path / "teacher", data)
+    measured = judge_model(tmp_path / "teacher", data)
     if task != "qa":  # whose threshold is decided later
         assert report.teacher is not None
         assert report.teacher["loss"] == pytest.approx(measured["loss"], rel=1e-4)
