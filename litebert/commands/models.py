@@ -118,4 +118,5 @@ def convert(source: Path, out: Path, /, *, precision: str = "fp32") -> Answer:
     from litebert.interop.convert import convert as run
 
     saved = run(source, out, precision=precision)
-    return Answer(data={"model": str(saved.folder)}, text=saved.note or f"model: {saved.folder}")
+    text = "\n".join([*([saved.note] if saved.note else []), f"model: {saved.folder}"])
+    return Answer(data={"model": str(saved.folder)}, text=text)

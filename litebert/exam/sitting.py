@@ -18,7 +18,7 @@ from litebert.exam.sets import ExamSet
 from litebert.exam.settings import Plan
 from litebert.files import write_text
 from litebert.infer.judging import logits_of
-from litebert.infer.predictor import Judged, Predictor, judged, load, task_to_judge
+from litebert.infer.predictor import Judged, Predictor, judged, load
 from litebert.tasks.classify import Classification
 from litebert.tasks.regress import Value
 from litebert.train.finetune import finetune
@@ -113,7 +113,8 @@ def uncalibrated(decisions: Decisions, calibration: Calibration | None) -> Decis
 
 
 def _judged(predictor: Predictor, file: Path) -> Judged:
-    task = task_to_judge(predictor, file)
+    task = predictor.job
+    assert task is not None
     return judged(predictor, task, task.read(file, Columns(), predictor.columns))
 
 

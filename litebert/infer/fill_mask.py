@@ -4,21 +4,48 @@ Dimensions: n sequences (windows), S sequences of a batch, T its tokens, M masks
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from litebert.data.examples import Examples, ExamplesBuilder, SequenceBatch, whole
 from litebert.evaluate.evaluate import MAX_TOKENS, Precision, to_packed
-from litebert.infer.answers import Candidate, Completion
 from litebert.model.heads import AlbertWithHeads
+from litebert.tasks.task import DIGITS
 from litebert.text.tokenizer import Tokenizer
 
 MASK = "[MASK]"
 
 TOP = 5
 """Candidates of a mask."""
+
+
+class Candidate(NamedTuple):
+    """A piece that may stand at a mask."""
+
+    piece: str
+    """As in the vocabulary: "▁" marks the beginning of a word."""
+    score: float
+    """Its probability among all pieces."""
+
+
+class Completion(NamedTuple):
+    """What a pre-trained model makes of a text with masks, or of two texts."""
+
+    masks: list[list[Candidate]]
+    """For each mask, in the order of the text, the likeliest pieces, the best first."""
+    order_score: float | None
+    """Probability that the second text follows the first; None without a second text."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """`masks` [[{`piece`, `score`}]], and `order_score` where there is one."""
+        masks = [
+            [{"piece": candidate.piece, "score": round(candidate.score, DIGITS)} for candidate in mask]
+            for mask in self.masks
+        ]
+        order = {} if self.order_score is None else {"order_score": round(self.order_score, DIGITS)}
+        return {"masks": masks} | order
 
 
 class _Place(NamedTuple):
@@ -46,7 +73,6 @@ def complete(
     *,
     max_length: int,
     precision: Precision,
-    top: int = TOP,
 ) -> list[Completion]:
     """Answer each text, or pair of texts. The order of a pair that is read in windows is their mean."""
     builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, max_length, tokenizer.separators)
@@ -60,7 +86,7 @@ def complete(
         masks.append(found)
     examples = builder.build()
     places = _best_places(examples, masks, tokenizer.separators)
-    candidates, order = _run(model, tokenizer, examples, places, precision, top)
+    candidates, order = _run(model, tokenizer, examples, places, precision)
     means = np.bincount(examples.rows, order, examples.num_rows) / examples.windows_per_row
     return [
         Completion(
@@ -98,7 +124,6 @@ def _run(
     examples: Examples,
     places: dict[tuple[int, int], _Place],
     precision: Precision,
-    top: int,
 ) -> tuple[dict[tuple[int, int], list[Candidate]], np.ndarray]:
     """Return the candidates of each (row, mask), and for each sequence (n,) the probability of the given
     order."""
@@ -116,7 +141,7 @@ def _run(
             hidden = model.encode(packed)  # (T, H)
             if keys:
                 logits = model.heads["masked_lm"](hidden[torch.tensor(tokens, device=device)]).float()  # (M, V)
-                candidates |= zip(keys, _likeliest(logits, tokenizer, top), strict=True)
+                candidates |= zip(keys, _likeliest(logits, tokenizer), strict=True)
             if "sentence_order" in model.heads:
                 scores = model.heads["sentence_order"](model.pooled(hidden, packed)).float()  # (S, 2)
                 order[batch.sequences] = scores.softmax(-1)[:, 0].cpu().numpy()
@@ -136,13 +161,13 @@ def _masks_of(
     return keys, tokens
 
 
-def _likeliest(logits: torch.Tensor, tokenizer: Tokenizer, top: int) -> list[list[Candidate]]:
+def _likeliest(logits: torch.Tensor, tokenizer: Tokenizer) -> list[list[Candidate]]:
     """The best pieces of each row of logits (M, V); special pieces are no answer, but keep their
     probability."""
     probabilities = logits.softmax(-1)
     probabilities[:, sorted(tokenizer.special_ids)] = -1.0
     probabilities[:, tokenizer.vocab_size :] = -1.0  # spare rows of the table
-    best = probabilities.topk(min(top, tokenizer.vocab_size - len(tokenizer.special_ids)))
+    best = probabilities.topk(min(TOP, tokenizer.vocab_size - len(tokenizer.special_ids)))
     return [
         [Candidate(tokenizer.id_to_piece(i), p) for i, p in zip(ids, values, strict=True)]
         for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)

@@ -206,7 +206,6 @@ def predict_file(
     abstain_below: float | None = None,
     task: str | None = None,
     device: str = "auto",
-    precision: Precision = "fp32",
 ) -> int:
     """Answer every row of a file, or of standard input ("-"), and write the records in order; returns their
     number.
@@ -217,7 +216,7 @@ def predict_file(
     """
     if out is not None and str(source) != STDIN and Path(out).resolve() == Path(source).resolve():
         raise OutputError(f"{out} is the file with the rows; give --out another name")
-    predictor = load(model, task=task, device=device, precision=precision)
+    predictor = load(model, task=task, device=device)
     field = "" if abstain_below is None else answer_field(predictor.job, abstain_below)
     with progress("predicting", unit="rows") as advance:
         rows = _answered(predictor, source, columns or Columns(), advance, field, abstain_below or 0.0)

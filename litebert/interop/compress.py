@@ -29,7 +29,7 @@ from litebert.errors import ConfigError, InputError, ModelFolderError
 from litebert.files import new_folder, require_empty
 from litebert.interop.compressed import Closeness, CompressReport, closeness
 from litebert.interop.factorize import Factorized, copied, factorize, sensitivity, sentence_vectors
-from litebert.interop.huggingface import SavedModel, read_model, save_model
+from litebert.interop.huggingface import read_model, write_model
 from litebert.interop.merge import Aligned, Grams, State, aligned_attention, aligned_ffn, fit, low_rank, mean, watched
 from litebert.interop.sentences import SENTENCE_FILES
 from litebert.model.config import AlbertConfig
@@ -135,24 +135,12 @@ def compress(
     measured = ("dev", "calibration")  # on the source
     extra = {name: value for name, value in loaded.extra.items() if name not in measured}
     extra["compressed"] = json.loads(json.dumps(report.origin()))
-    saved = _write(out, source, student, tokenizer, extra)
-    return replace(report, note=saved.note)
-
-
-def _write(
-    out: Path, source: Path, student: AlbertWithHeads, tokenizer: Tokenizer, extra: Mapping[str, Any]
-) -> SavedModel:
-    """Write the model and the files that are taken along as they are, all of it or nothing."""
     with new_folder(out, replace=False) as folder:
-        saved = save_model(student, folder / "saved", tokenizer, extra)
-        for file in sorted((folder / "saved").iterdir()):
-            file.rename(folder / file.name)
-        (folder / "saved").rmdir()
+        note = write_model(student, folder, tokenizer, extra)
         for name in _sentence_files(source):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, folder / name)
-    # The note names the folder that it was written to first.
-    return saved._replace(folder=out, note=saved.note.replace(str(saved.folder), str(out)))
+    return replace(report, note=note)
 
 
 def student_config(
@@ -250,7 +238,7 @@ def carry_over(source: AlbertWithHeads, student: AlbertWithHeads) -> tuple[str, 
 
 def _solve_embedding(source: Albert, config: AlbertConfig, text: Text, pooling: str) -> Factorized:
     if _same_embedding(source.config, config):
-        solved = copied(source.embedding, source)
+        solved = copied(source)
     else:
         metric = sensitivity(source, text.trying, pooling, torch.Generator().manual_seed(0))
         solved = factorize(source, text.solving, config.embedding_size, metric)

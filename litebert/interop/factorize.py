@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from litebert.model.attention import packed_layout
-from litebert.model.encoder import Albert, Embedding
+from litebert.model.encoder import Albert
 from litebert.model.packed import Packed
 from litebert.model.pooling import pool
 
@@ -118,9 +118,9 @@ def factorize(source: Albert, batches: Sequence[Packed], width: int, metric: Ten
     return Factorized(tensors, 1 - float(lost))
 
 
-def copied(embedding: Embedding, source: Albert) -> Factorized:
+def copied(source: Albert) -> Factorized:
     """The embedding and projection of a source that has this width already."""
-    rows, projection = source.config.position_offset, source.encoder.projection
+    embedding, rows, projection = source.embedding, source.config.position_offset, source.encoder.projection
     assert embedding.position is not None
     assert projection is not None
     width = source.config.embedding_size

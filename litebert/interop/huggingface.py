@@ -61,15 +61,32 @@ def save_model(
 ) -> SavedModel:
     """Write a model folder, all of it or nothing; one that is there is replaced. Equal weights are equal bytes.
 
-    `extra` is kept in litebert.json and must be plain JSON values. dtype: of the stored weights; whoever opens the
-    folder computes in fp32 all the same, unless told otherwise. What transformers' class cannot express is
-    stored under our own names, each unique tensor once, and the returned note says that only litebert opens it.
-    Raises TokenizerError where the tokenizer's vocabulary is not the model's, OutputError where the folder holds
-    anything that is no model's, or cannot be written.
+    See `write_model`. Raises OutputError where the folder holds anything that is no model's, or cannot be written.
     """
-    config, heads = model.config, list(model.heads)
     folder = Path(folder).absolute()
     _check_target(folder)
+    with new_folder(folder) as path:
+        note = write_model(model, path, tokenizer, extra, dtype=dtype)
+    return SavedModel(folder, not note, note)
+
+
+def write_model(
+    model: AlbertWithHeads,
+    folder: Path,
+    tokenizer: Tokenizer | None = None,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> str:
+    """Write the files of a model into a folder that is being made; returns a line where transformers cannot open them,
+    else "".
+
+    `extra` is kept in litebert.json and must be plain JSON values. dtype: of the stored weights; whoever opens the
+    folder computes in fp32 all the same, unless told otherwise. What transformers' class cannot express is
+    stored under our own names, each unique tensor once, and only litebert opens it. Raises TokenizerError where the
+    tokenizer's vocabulary is not the model's.
+    """
+    config, heads = model.config, list(model.heads)
     own: dict[str, Any] = {"format_version": FORMAT_VERSION, "heads": heads}
     if tokenizer is not None:
         _check_vocabulary(config, tokenizer)
@@ -80,19 +97,19 @@ def save_model(
         state = to_outside(state, config, "hugging_face")
         if config.embedding_dropout_prob != config.hidden_dropout_prob:
             own["embedding_dropout_prob"] = config.embedding_dropout_prob
-    with new_folder(folder) as path:
-        write_json(path / CONFIG, configs.to_hugging_face(config, heads))
-        write_json(path / OWN, own | {"extra": dict(extra or {})})
-        (path / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
-        if tokenizer is not None:
-            tokenizer.save(path)
-        if "embed" in heads:
-            write_sentences(path, config, (extra or {}).get("length", config.max_position_embeddings))
-    note = (
-        f"{folder}: transformers cannot open this model (sharing {config.sharing!r}, pooling {config.pooling!r}, "
-        f"block {config.block!r}, position {config.position!r}: one of them is litebert's own); litebert can"
+    write_json(folder / CONFIG, configs.to_hugging_face(config, heads))
+    write_json(folder / OWN, own | {"extra": dict(extra or {})})
+    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
+    if tokenizer is not None:
+        tokenizer.save(folder)
+    if "embed" in heads:
+        write_sentences(folder, config, (extra or {}).get("length", config.max_position_embeddings))
+    if expressible:
+        return ""
+    return (
+        f"transformers cannot open this model (sharing {config.sharing!r}, pooling {config.pooling!r}, block "
+        f"{config.block!r}, position {config.position!r}: one of them is litebert's own); litebert can"
     )
-    return SavedModel(folder, expressible, "" if expressible else note)
 
 
 def load_model(

@@ -12,8 +12,7 @@ from litebert import config
 from litebert.data.labelled import Columns, Labelled
 from litebert.evaluate.metrics import Doubles
 from litebert.files import new_folder, require_empty
-from litebert.interop.huggingface import SavedModel, save_model
-from litebert.model.heads import AlbertWithHeads
+from litebert.interop.huggingface import write_model
 from litebert.tasks.table import AnyTask
 from litebert.train.calibrating import calibrate_model
 from litebert.train.fit import subset
@@ -95,13 +94,13 @@ def carry_out(job: Job, out: Path) -> FinetuneReport:
             calibration=calibration,
         )
         (record / "report.json").write_text(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        saved = _write_model(folder, job, finished, report)
-    say_result(report, saved.opens_in_transformers)
+        note = write_model(finished, folder, job.tokenizer, _facts(job, report))
+    say_result(report, opens_elsewhere=not note)
     return report
 
 
-def _write_model(folder: Path, job: Job, model: AlbertWithHeads, report: FinetuneReport) -> SavedModel:
-    """Write the files of the model beside its record; `extra` is what the predictor has to know of the training."""
+def _facts(job: Job, report: FinetuneReport) -> dict[str, Any]:
+    """What the predictor has to know of the training."""
     metrics = report.results[report.best].metrics
     extra = {
         "task": job.task.name,
@@ -115,9 +114,4 @@ def _write_model(folder: Path, job: Job, model: AlbertWithHeads, report: Finetun
         extra["stride"] = job.settings.stride
     if decision := job.task.decide(job.train.gold, metrics):
         extra["decision"] = decision
-    # By way of a folder of its own: what happens to one that exists already is the writer's business.
-    saved = save_model(model, folder / "saved", job.tokenizer, extra)
-    for file in sorted((folder / "saved").iterdir()):
-        file.rename(folder / file.name)
-    (folder / "saved").rmdir()
-    return saved
+    return extra

@@ -2,6 +2,7 @@
 by their names, as scikit-learn skips them for estimators of text."""
 
 import pickle
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +296,17 @@ def test_rows_are_held_out_of_every_class() -> None:
     assert "c" in [labels[i] for i in train]
     assert TextClassifier("m")._divided(labels[:10])[0] == list(range(10))
     assert TextRegressor("m", held_out=0.2)._divided([float(i) for i in range(30)])[1] != []
+
+
+def test_few_rows_of_every_class_are_divided_too() -> None:
+    train, dev = TextClassifier("m", held_out=0.1)._divided([f"label {i % 150}" for i in range(750)])
+    assert (len(train), len(dev)) == (675, 75)
+    assert max(Counter(i % 150 for i in dev).values()) == 1
+
+
+def test_numbers_of_numpy_are_numbers(model: Path) -> None:
+    settings = quick(TextClassifier, model, seed=np.int64(3), batch_size=np.int64(8), epochs=np.float32(2))._settings()
+    assert (settings.seed, settings.batch_size, settings.epochs) == (3, 8, 2.0)
 
 
 def test_what_is_refused(model: Path) -> None:

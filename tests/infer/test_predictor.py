@@ -14,8 +14,7 @@ from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows, write_rows
 from litebert.errors import InputError, ModelFolderError, OutputError, UserError
 from litebert.infer import predictor
-from litebert.infer.answers import Completion
-from litebert.infer.fill_mask import encode_masked
+from litebert.infer.fill_mask import Completion, encode_masked
 from litebert.infer.judging import judge_model
 from litebert.infer.predictor import load, predict_file
 from litebert.interop.huggingface import load_model, save_model

@@ -13,7 +13,7 @@ from litebert.data.rows import write_rows
 from litebert.errors import InputError
 from litebert.tasks.classify import Classify
 from litebert.tasks.multilabel import Multilabel
-from litebert.tasks.regress import Regress
+from litebert.tasks.regress import Regress, Value
 from litebert.tasks.task import Windowing, grouped_log_softmax, label_weights
 from litebert.text.tokenizer import Tokenizer
 from tests.labelled import write_jsonl
@@ -83,6 +83,11 @@ def test_a_metric_for_every_number_of_labels() -> None:
     assert "f1" not in task.possible_metrics(("a", "b", "c"))
     even = np.array([0, 1, 1, 0])
     assert task.primary(even, ("a", "b")) == "accuracy"
+
+
+@pytest.mark.parametrize("number", [3.2e-7, -0.125, 1234.567, 7.5e8])
+def test_numbers_are_said_in_whatever_unit(number: float) -> None:
+    assert Value(number).to_dict() == {"value": number}
 
 
 @pytest.mark.parametrize(
