@@ -51,8 +51,8 @@ def train(settings: dict[str, Any], steps: int) -> dict[str, float]:
     from litebert.data.batches import DataSettings, PretrainBatch
     from litebert.data.pairs import PairSettings
     from litebert.model.config import preset
+    from litebert.model.device import autocast
     from litebert.model.heads import build_model
-    from litebert.train.loop import autocast
     from litebert.train.objective import PretrainObjective
     from litebert.train.optimizers import OptimizerSettings, build_optimizer
 

@@ -26,11 +26,11 @@ from litebert.data.catalog import find_model
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.interop.huggingface import load_model
 from litebert.model.config import AlbertConfig
+from litebert.model.device import autocast
 from litebert.model.plan import plan
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.corpora import training_source, weighted
 from litebert.train.distill import DistillSettings
-from litebert.train.loop import autocast
 from litebert.train.optimizers import build_optimizer
 from litebert.train.parallel import World
 from litebert.train.teaching import Student, TeachingObjective

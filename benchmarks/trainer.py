@@ -10,7 +10,7 @@ import torch
 from litebert.data.rows import read_rows
 from litebert.exam.material import Material
 from litebert.exam.sets import ExamSet
-from litebert.train.loop import multiplies_bf16
+from litebert.model.device import multiplies_bf16
 
 WINDOW, OVERLAP = 384, 96
 """Tokens of a window of a context with its question, and of what two windows share."""

@@ -39,10 +39,10 @@ from litebert.interop.configs import read_json, to_hugging_face
 from litebert.interop.family import FAMILIES
 from litebert.interop.huggingface import CONFIG, read_config
 from litebert.model.config import AlbertConfig, preset
+from litebert.model.device import autocast, choose_device
 from litebert.model.heads import build_model
 from litebert.model.plan import plan
 from litebert.text.tokenizer import load_tokenizer
-from litebert.train.loop import autocast, choose_device
 from litebert.train.objective import PretrainObjective
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
 

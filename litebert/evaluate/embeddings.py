@@ -13,9 +13,10 @@ import torch
 
 from litebert.data.examples import Examples, encode_rows
 from litebert.data.rows import read_rows
-from litebert.evaluate.evaluate import MAX_TOKENS, Precision, to_packed
 from litebert.evaluate.metrics import Floats, Metrics
+from litebert.model.device import Computing
 from litebert.model.encoder import Albert
+from litebert.model.outputs import MAX_TOKENS, to_packed
 from litebert.model.pooling import pool
 from litebert.text.tokenizer import Tokenizer
 
@@ -35,7 +36,7 @@ def sentence_vectors(
     texts: Sequence[str],
     *,
     max_length: int = 128,
-    precision: Precision = nullcontext,
+    precision: Computing = nullcontext,
 ) -> Vectors:
     """Return the mean of each text's token vectors, of length 1: (R, H).
 
@@ -65,7 +66,7 @@ def row_vectors(examples: Examples, outputs: Floats, *, normalized: bool = True)
     return means.astype(np.float32)
 
 
-def sts_spearman(encoder: Albert, tokenizer: Tokenizer, file: Path, *, precision: Precision = nullcontext) -> float:
+def sts_spearman(encoder: Albert, tokenizer: Tokenizer, file: Path, *, precision: Computing = nullcontext) -> float:
     """Return 100 times Spearman's correlation of cosines with the scores of an STS-B file."""
     from scipy.stats import spearmanr
 
@@ -77,7 +78,7 @@ def sts_spearman(encoder: Albert, tokenizer: Tokenizer, file: Path, *, precision
 
 
 def intent_accuracy(
-    encoder: Albert, tokenizer: Tokenizer, folder: Path, *, precision: Precision = nullcontext
+    encoder: Albert, tokenizer: Tokenizer, folder: Path, *, precision: Computing = nullcontext
 ) -> float:
     """Return the accuracy in per cent of logistic regression on CLINC150's validation rows, ten examples an intent."""
     from sklearn.linear_model import LogisticRegression
@@ -95,7 +96,7 @@ def intent_accuracy(
 
 
 def probe(
-    encoder: Albert, tokenizer: Tokenizer, places: Sequence[Path], *, precision: Precision = nullcontext
+    encoder: Albert, tokenizer: Tokenizer, places: Sequence[Path], *, precision: Computing = nullcontext
 ) -> Metrics:
     """Measure what can be found in the folders of public data; nothing where there are none."""
     found: Metrics = {}

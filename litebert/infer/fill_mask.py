@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from litebert.data.examples import Examples, ExamplesBuilder, SequenceBatch, whole
-from litebert.evaluate.evaluate import MAX_TOKENS, Precision, to_packed
+from litebert.model.device import Computing
 from litebert.model.heads import AlbertWithHeads
+from litebert.model.outputs import MAX_TOKENS, to_packed
 from litebert.tasks.task import DIGITS
 from litebert.text.tokenizer import Tokenizer
 
@@ -72,7 +73,7 @@ def complete(
     pairs: Sequence[str | None],
     *,
     max_length: int,
-    precision: Precision,
+    precision: Computing,
 ) -> list[Completion]:
     """Answer each text, or pair of texts. The order of a pair that is read in windows is their mean."""
     builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, max_length, tokenizer.separators)
@@ -123,7 +124,7 @@ def _run(
     tokenizer: Tokenizer,
     examples: Examples,
     places: dict[tuple[int, int], _Place],
-    precision: Precision,
+    precision: Computing,
 ) -> tuple[dict[tuple[int, int], list[Candidate]], np.ndarray]:
     """Return the candidates of each (row, mask), and for each sequence (n,) the probability of the given
     order."""

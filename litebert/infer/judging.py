@@ -13,12 +13,12 @@ import numpy as np
 from litebert.console import log
 from litebert.data.labelled import Columns, Labelled
 from litebert.errors import ConfigError, InputError
-from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles
 from litebert.evaluate.selective import selective_metrics
 from litebert.evaluate.unknowns import told_apart
 from litebert.infer.abstaining import answer_field, sureness
 from litebert.infer.predictor import Judged, Predictor, held_out, judged, load, task_to_judge
+from litebert.model.outputs import window_means
 from litebert.tasks.table import AnyTask
 from litebert.text.perturb import PERTURBATIONS, perturb
 

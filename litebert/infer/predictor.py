@@ -14,17 +14,17 @@ from litebert.data.rows import STDIN, Row, write_rows
 from litebert.data.shards import open_corpus
 from litebert.errors import ConfigError, InputError, ModelFolderError, OutputError
 from litebert.evaluate.calibration import Decisions
-from litebert.evaluate.evaluate import MAX_TOKENS, head_outputs, model_tokenizer
 from litebert.evaluate.metrics import Floats
 from litebert.infer.abstaining import answer_field, withheld
 from litebert.infer.fill_mask import MASK, complete
 from litebert.infer.held_out import held_out_metrics
-from litebert.interop.huggingface import OWN, read_model
+from litebert.interop.huggingface import OWN, model_tokenizer, read_model
+from litebert.model.device import Precision, autocast, choose_device
 from litebert.model.heads import AlbertWithHeads
+from litebert.model.outputs import MAX_TOKENS, head_outputs
 from litebert.tasks.table import FILL_MASK, TASKS, AnyTask, task_of
 from litebert.tasks.task import Answer, Encoded, Windowing
 from litebert.text.tokenizer import Tokenizer
-from litebert.train.loop import Precision, autocast, choose_device
 
 CHUNK_ROWS, CHUNK_CHARACTERS = 2048, 4_000_000
 """How much is answered at a time: enough to sort by length, little enough to hold, and to go on reading a

@@ -294,6 +294,27 @@ def read_own(folder: str | Path) -> dict[str, Any]:
     return own
 
 
+def model_tokenizer(folder: Path) -> Tokenizer:
+    """Load the tokenizer that belongs to a model folder.
+
+    Raises ModelFolderError where there is none, TokenizerError where it is not the one the model was saved
+    with.
+    """
+    read_config(folder)
+    if not has_tokenizer(folder):
+        raise ModelFolderError(
+            f"{folder} holds a model without a tokenizer (spiece.model or tokenizer.json), so it cannot read text; "
+            "copy the tokenizer's files there"
+        )
+    tokenizer = load_tokenizer(folder)
+    expected = read_own(folder).get("tokenizer_fingerprint")
+    if expected is not None and expected != tokenizer.fingerprint:
+        raise TokenizerError(
+            f"{folder}: the tokenizer there is not the one the model was saved with; put back its files"
+        )
+    return tokenizer
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file; raises ModelFolderError where it is missing or damaged."""
     if not path.is_file():

@@ -19,8 +19,8 @@ from litebert.data.examples import Ints, Items, SequenceBatch, encode_rows
 from litebert.data.labelled import Columns, Labelled, first_of, kind_of, label_column, list_of, text_of, there, value_of
 from litebert.errors import InputError
 from litebert.evaluate.calibration import Decisions
-from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Floats, Metrics
+from litebert.model.outputs import window_means
 from litebert.tasks.imitation import Opinion, grouped_divergence
 from litebert.tasks.task import (
     DIGITS,

@@ -12,8 +12,8 @@ from litebert.console import log
 from litebert.data.examples import Ints, SequenceBatch, single_items
 from litebert.data.labelled import Columns, Labelled, label_ids, label_name, label_set, sorted_labels, value_of
 from litebert.evaluate.calibration import Decisions
-from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Floats, Metrics, classification_metrics, confusion, label_metrics
+from litebert.model.outputs import window_means
 from litebert.tasks.imitation import Opinion, divergence, row_table
 from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Weighting, label_weights, shares, skewed
 from litebert.tasks.texts import TextInput, TextTask, probabilities

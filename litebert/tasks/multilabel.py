@@ -14,8 +14,8 @@ from litebert.data.examples import SequenceBatch, single_items
 from litebert.data.labelled import Columns, Labelled, label_name, sorted_labels, unknown_label, value_of
 from litebert.errors import InputError
 from litebert.evaluate.calibration import Decisions
-from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Bools, Floats, Metrics, multilabel_metrics
+from litebert.model.outputs import window_means
 from litebert.tasks.imitation import Opinion, row_table
 from litebert.tasks.task import DIGITS, IMBALANCE, Encoded, ItemLoss, Lesson, Weighting, shares
 from litebert.tasks.texts import TextInput, TextTask

@@ -10,8 +10,8 @@ from torch import Tensor
 from litebert.data.examples import SequenceBatch, single_items
 from litebert.data.labelled import Columns, Labelled, number_of, value_of
 from litebert.errors import InputError
-from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles, Floats, Metrics, regression_metrics
+from litebert.model.outputs import window_means
 from litebert.tasks.imitation import Opinion, row_table
 from litebert.tasks.task import Encoded, ItemLoss, Lesson, Weighting
 from litebert.tasks.texts import TextInput, TextTask

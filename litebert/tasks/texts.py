@@ -11,8 +11,8 @@ import numpy as np
 from litebert.data.examples import encode_rows
 from litebert.data.labelled import Columns, TargetT, find_columns, texts_of
 from litebert.errors import InputError
-from litebert.evaluate.evaluate import window_means
 from litebert.evaluate.metrics import Doubles, Floats
+from litebert.model.outputs import window_means
 from litebert.tasks.task import Encoded, GoldT, Task, Windowing
 from litebert.text.tokenizer import Tokenizer
 

@@ -13,8 +13,8 @@ import torch
 from litebert.console import log
 from litebert.data.labelled import Labelled
 from litebert.evaluate.calibration import Calibration, calibrate
-from litebert.evaluate.evaluate import head_outputs
 from litebert.model.heads import AlbertWithHeads
+from litebert.model.outputs import head_outputs
 from litebert.tasks.table import AnyTask
 from litebert.tasks.task import Encoded
 from litebert.train.results import SeedResult

@@ -20,6 +20,7 @@ from litebert.data.shards import INDEX_NAME, TOKENIZER_FOLDER, TokenCorpus
 from litebert.errors import ConfigError, DataFolderError, UserError
 from litebert.evaluate.embeddings import probe
 from litebert.interop.huggingface import is_embedder, load_model, read_config, read_model, read_own
+from litebert.model.device import autocast, choose_device
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.corpora import (
     TEXT_FOLDER,
@@ -31,7 +32,7 @@ from litebert.train.corpora import (
     run_alone,
     training_source,
 )
-from litebert.train.loop import Metrics, autocast, choose_device, stop_signals
+from litebert.train.loop import Metrics, stop_signals
 from litebert.train.parallel import World, restarted, world
 from litebert.train.teaching import Student, TeachingObjective, TeachingSettings, check_lesson, check_shapes
 from litebert.train.text_run import TRAINED, TextRun, TextRunReport

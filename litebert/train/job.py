@@ -18,17 +18,18 @@ from litebert.data.catalog import find_model
 from litebert.data.examples import Items, SequenceBatch
 from litebert.data.labelled import Columns, Labelled
 from litebert.errors import ConfigError
-from litebert.evaluate.evaluate import head_outputs, model_tokenizer, to_packed
 from litebert.evaluate.metrics import Doubles, Metrics
-from litebert.interop.huggingface import is_embedder, read_config, read_model, read_own, with_sentences
+from litebert.interop.huggingface import is_embedder, model_tokenizer, read_config, read_model, read_own, with_sentences
 from litebert.model.config import AlbertConfig
+from litebert.model.device import Precision, autocast, choose_device
 from litebert.model.heads import TASKS as HEADS
 from litebert.model.heads import AlbertWithHeads, build_model
+from litebert.model.outputs import head_outputs, to_packed
 from litebert.tasks.table import AnyTask, task_named
 from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
 from litebert.text.tokenizer import Tokenizer
 from litebert.train.fit import Fit, Joint, State, Steps, Watch, fit, load_state, subset
-from litebert.train.loop import Precision, autocast, check_seed, choose_device
+from litebert.train.loop import check_seed
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.probing import linear_head, probe
 from litebert.train.schedules import ScheduleSettings

@@ -4,9 +4,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 
 from litebert.data.batches import BatchStream, PretrainBatch
 from litebert.errors import ConfigError
+from litebert.model.device import Precision
 from litebert.train.checkpoints import Progress
 from litebert.train.guard import Guard
 from litebert.train.optimizers import Combined
@@ -21,8 +22,6 @@ from litebert.train.parallel import World
 from litebert.train.schedules import ScheduleSettings, rate_factor
 
 Metrics = dict[str, float]
-
-Precision = Literal["auto", "bf16", "fp32"]
 
 MOST_SEEDS = 10**18
 """Seeds are below this, so that those derived from them still fit into 64 bits."""
@@ -207,33 +206,3 @@ def check_seed(seed: int) -> None:
     """Raise ConfigError for what is no seed."""
     if not 0 <= seed < MOST_SEEDS:
         raise ConfigError(f"seed = {seed}: expected a whole number from 0, below {MOST_SEEDS:.0e}")
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device = {name!r}: no such kind of device; use cpu, cuda or auto") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device = {name!r}: this machine has no GPU that torch can use; use cpu")
-    return device
-
-
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context in which a model computes at that precision."""
-    return torch.autocast(device.type, torch.bfloat16) if uses_bf16(precision, device) else nullcontext()
-
-
-def uses_bf16(precision: Precision, device: torch.device) -> bool:
-    """Tell what a setting of the precision comes to on a device."""
-    return precision == "bf16" or (precision == "auto" and multiplies_bf16(device))
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Tell whether the device has instructions for products of bfloat16 matrices."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -17,6 +17,7 @@ from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import ConfigError
 from litebert.interop.huggingface import load_model, read_own
 from litebert.model.config import preset
+from litebert.model.device import autocast, choose_device, uses_bf16
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.model.memory import require_memory
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
@@ -33,7 +34,7 @@ from litebert.train.corpora import (
     training_source,
 )
 from litebert.train.hooks import PlateauWatch
-from litebert.train.loop import autocast, choose_device, stop_signals, uses_bf16
+from litebert.train.loop import stop_signals
 from litebert.train.objective import PretrainObjective
 from litebert.train.parallel import World, restarted, world
 from litebert.train.text_run import TRAINED, TextRun, TextRunReport

@@ -22,9 +22,10 @@ from litebert.console import log, progress
 from litebert.data.batches import BatchStream
 from litebert.errors import CheckpointError, Stopped, TrainingError
 from litebert.files import write_text
+from litebert.model.device import uses_bf16
 from litebert.train import checkpoints
 from litebert.train.hooks import Checkpointer, Evaluator, MetricsLog, ProgressBar, describe
-from litebert.train.loop import Diverged, Hook, LoopSettings, Metrics, Objective, Run, train, uses_bf16
+from litebert.train.loop import Diverged, Hook, LoopSettings, Metrics, Objective, Run, train
 from litebert.train.schedules import ScheduleSettings
 
 COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"

@@ -21,9 +21,9 @@ from litebert.data.catalog import find_model
 from litebert.data.examples import Ints, SequenceBatch
 from litebert.data.labelled import Columns, Labelled
 from litebert.errors import ConfigError, InputError, ModelFolderError
-from litebert.evaluate.evaluate import head_outputs, model_tokenizer
 from litebert.evaluate.metrics import Floats, Metrics
-from litebert.interop.huggingface import LoadedModel, read_model
+from litebert.interop.huggingface import LoadedModel, model_tokenizer, read_model
+from litebert.model.outputs import head_outputs
 from litebert.tasks.table import AnyTask, task_of
 from litebert.tasks.task import Encoded, ItemLoss, Lesson, Windowing
 from litebert.text.tokenizer import Tokenizer

@@ -18,8 +18,8 @@ from litebert.errors import DataFolderError, ModelFolderError
 from litebert.infer.held_out import held_out_documents
 from litebert.infer.judging import judge_model
 from litebert.infer.predictor import load
+from litebert.model.device import autocast
 from litebert.text.tokenizer import load_tokenizer
-from litebert.train.loop import autocast
 from litebert.train.objective import PretrainObjective
 from tests.labelled import small_model
 

@@ -13,7 +13,7 @@ import litebert
 from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows, write_rows
 from litebert.errors import InputError, ModelFolderError, OutputError, UserError
-from litebert.infer import predictor
+from litebert.infer import fill_mask, predictor
 from litebert.infer.fill_mask import Completion, encode_masked
 from litebert.infer.judging import judge_model
 from litebert.infer.predictor import load, predict_file
@@ -211,6 +211,15 @@ def test_a_mask_stands_for_one_piece_and_leaves_the_others_alone(tokenizer: Toke
         name = tokenizer.piece_to_id("▁name")
         assert name != tokenizer.unk_id
         assert filled == [name if i == tokenizer.mask_id else i for i in ids]
+
+
+def test_spare_rows_of_a_table_are_no_answer(tokenizer: Tokenizer) -> None:
+    """Tables of BERT's family have some, rounded up to a multiple of 64."""
+    logits = torch.zeros(1, tokenizer.vocab_size + 8)
+    logits[0, tokenizer.vocab_size + 2] = 9.0
+    (found,) = fill_mask._likeliest(logits, tokenizer)
+    assert len(found) == fill_mask.TOP
+    assert max(candidate.score for candidate in found) < 0.01
 
 
 def test_a_mask_in_a_long_text_is_answered_where_it_has_context(pretrained: Path) -> None:

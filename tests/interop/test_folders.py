@@ -1,6 +1,7 @@
 """Model folders: equal weights are equal bytes, all or nothing is written, and damage is told in one line."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,20 @@ from torch import Tensor
 
 from litebert.errors import ModelFolderError, OutputError, TokenizerError
 from litebert.interop import huggingface
-from litebert.interop.huggingface import MODEL_FILES, load_model, read_config, read_model, read_own, save_model
+from litebert.interop.huggingface import (
+    MODEL_FILES,
+    fingerprint,
+    load_model,
+    model_tokenizer,
+    read_config,
+    read_model,
+    read_own,
+    save_model,
+)
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.text.training import train_tokenizer
+from tests.labelled import small_model
 from tests.models import OWN_BLOCK, config_of, random_model
 
 EVERY_KIND = pytest.mark.parametrize(
@@ -276,3 +287,33 @@ def test_what_fails_half_way_leaves_the_old_model(folder: Path, monkeypatch: pyt
         save_model(build_model(config_of()), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_the_tokenizer_must_be_there_and_be_the_models(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    folder = small_model(tmp_path / "model", tokenizer)
+    assert model_tokenizer(folder).fingerprint == tokenizer.fingerprint
+    bare = shutil.copytree(folder, tmp_path / "bare")
+    for file in ("spiece.model", "tokenizer.json"):
+        (bare / file).unlink()
+    with pytest.raises(ModelFolderError, match="without a tokenizer"):
+        model_tokenizer(bare)
+    other = shutil.copytree(folder, tmp_path / "other")
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    settings["do_lower_case"] = not settings["do_lower_case"]
+    (other / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(TokenizerError, match="not the one the model was saved with"):
+        model_tokenizer(other)
+
+
+def test_a_fingerprint_is_of_what_makes_the_model(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    folder = small_model(tmp_path / "model", tokenizer, ("embed",))
+    before = fingerprint(folder)
+    (folder / "SOURCE.txt").write_text("from somewhere")
+    (folder / "README.md").write_text("a card")
+    assert fingerprint(folder) == before
+    for file in ("config.json", "spiece.model", "1_Pooling/config.json"):
+        content = (folder / file).read_bytes()
+        (folder / file).write_bytes(content + b" ")
+        assert fingerprint(folder) != before
+        (folder / file).write_bytes(content)
+    assert fingerprint(folder) == before

@@ -17,11 +17,11 @@ from litebert.data.examples import SequenceBatch
 from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows
 from litebert.errors import InputError
-from litebert.evaluate.evaluate import to_packed
 from litebert.infer.judging import judge_model
 from litebert.infer.predictor import Predictor, predict_file
 from litebert.interop.huggingface import read_model
 from litebert.model.heads import AlbertWithHeads
+from litebert.model.outputs import to_packed
 from litebert.tasks.embed import SCALE, Embed, cosent, in_batch_negatives
 from litebert.tasks.task import Windowing
 from litebert.text.tokenizer import Tokenizer

@@ -7,9 +7,10 @@ import torch
 from litebert.data.batches import DataSettings, PretrainBatch
 from litebert.data.pairs import PairSettings
 from litebert.model.config import preset
+from litebert.model.device import autocast
 from litebert.model.heads import build_model
 from litebert.train.corpora import MAY_CHANGE
-from litebert.train.loop import autocast, seed_everything
+from litebert.train.loop import seed_everything
 from litebert.train.objective import PretrainObjective
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from litebert.data.examples import SequenceBatch, encode_rows, single_items
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.evaluate.evaluate import to_packed
 from litebert.interop.huggingface import load_model
 from litebert.model.heads import AlbertWithHeads
+from litebert.model.outputs import to_packed
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train.fit import PATIENCE, Evaluation, Fit, Steps, ended, epoch_order, step_indices, subset, take_step
 from litebert.train.job import FinetuneSettings, default_rate, plan_steps

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from litebert.data.examples import Items, SequenceBatch, encode_rows, single_items
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.evaluate.evaluate import head_outputs, to_packed
 from litebert.interop.huggingface import load_model
 from litebert.model.heads import TASKS, AlbertWithHeads
+from litebert.model.outputs import head_outputs, to_packed
 from litebert.text.tokenizer import load_tokenizer
 from litebert.train import probing
 from litebert.train.probing import STRENGTH, linear_head, probe

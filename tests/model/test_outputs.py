@@ -1,6 +1,5 @@
 """The fast path of answering (sorted, packed, windows averaged) against one sequence at a time."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litebert.data.examples import encode_rows
-from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.errors import ModelFolderError, TokenizerError
-from litebert.evaluate.evaluate import bands_of, head_outputs, model_tokenizer, window_means
 from litebert.interop.huggingface import load_model
+from litebert.model.outputs import bands_of, head_outputs, window_means
 from litebert.model.packed import pack_lists
-from litebert.text.tokenizer import Tokenizer, load_tokenizer
+from litebert.text.tokenizer import Tokenizer
 from tests.labelled import ROWS, small_model
 
 
@@ -71,20 +68,3 @@ def test_tokens_find_their_places(tokenizer: Tokenizer, tmp_path: Path, max_toke
             batch = examples.batch(np.array([i]))
             slow = model.logits("ner", pack_lists([batch.input_ids.tolist()]))
             np.testing.assert_allclose(fast[examples.starts[i] : examples.starts[i + 1]], slow.numpy(), atol=2e-6)
-
-
-def test_the_tokenizer_must_be_there_and_be_the_models(folder: Path, prepared: Path, tmp_path: Path) -> None:
-    import shutil
-
-    assert model_tokenizer(folder).fingerprint == load_tokenizer(prepared / TOKENIZER_FOLDER).fingerprint
-    bare = shutil.copytree(folder, tmp_path / "bare")
-    for file in ("spiece.model", "tokenizer.json"):
-        (bare / file).unlink()
-    with pytest.raises(ModelFolderError, match="without a tokenizer"):
-        model_tokenizer(bare)
-    other = shutil.copytree(folder, tmp_path / "other")
-    settings = json.loads((other / "tokenizer_config.json").read_text())
-    settings["do_lower_case"] = not settings["do_lower_case"]
-    (other / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(TokenizerError, match="not the one the model was saved with"):
-        model_tokenizer(other)

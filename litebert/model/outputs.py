@@ -1,30 +1,23 @@
-"""From sequences to what a head says of them. The same code judges dev sets and predicts.
+"""From sequences to what a head says of them: for training, judging and answering alike.
 
 Dimensions: R rows, n sequences, S sequences of a batch, T its tokens, C classes.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from litebert.console import Advance
 from litebert.data.examples import Examples, Ints, SequenceBatch
-from litebert.errors import ModelFolderError, TokenizerError
-from litebert.evaluate.metrics import Floats
-from litebert.interop.huggingface import read_config, read_own
+from litebert.model.device import Computing
 from litebert.model.heads import TASKS, AlbertWithHeads
 from litebert.model.packed import Bands, Packed
-from litebert.text.tokenizer import Tokenizer, has_tokenizer, load_tokenizer
 
 MAX_TOKENS = 4096
 """Tokens of a batch when answering: larger ones gain nothing on a CPU and cost memory."""
-
-Precision = Callable[[], AbstractContextManager[Any]]
 
 
 def to_packed(batch: SequenceBatch, device: torch.device) -> Packed:
@@ -65,10 +58,10 @@ def head_outputs(
     head: str,
     examples: Examples,
     *,
-    precision: Precision = nullcontext,
+    precision: Computing = nullcontext,
     max_tokens: int = MAX_TOKENS,
     advance: Advance | None = None,
-) -> Floats:
+) -> NDArray[np.float32]:
     """What a head says: logits of every sequence (n, C), or of every token (total, C) in the order of `examples`.
 
     The model is in evaluation mode afterwards.
@@ -76,7 +69,7 @@ def head_outputs(
     model.eval()
     device = next(model.parameters()).device
     per_token = TASKS[head].reads == "tokens"
-    outputs: Floats | None = None
+    outputs: NDArray[np.float32] | None = None
     for batch in examples.batches(examples.by_length(), max_tokens):
         with precision():
             logits = model.logits(head, to_packed(batch, device)).float().cpu().numpy()
@@ -90,29 +83,8 @@ def head_outputs(
     return np.zeros((0, model.config.num_labels), dtype=np.float32) if outputs is None else outputs
 
 
-def window_means(examples: Examples, outputs: Floats) -> Floats:
+def window_means(examples: Examples, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits of rows (R, C): the mean of those of their windows (n, C)."""
     sums = np.zeros((examples.num_rows, outputs.shape[1]), dtype=np.float64)
     np.add.at(sums, examples.rows, outputs)
     return (sums / examples.windows_per_row[:, None]).astype(np.float32)
-
-
-def model_tokenizer(folder: Path) -> Tokenizer:
-    """Load the tokenizer that belongs to a model folder.
-
-    Raises ModelFolderError where there is none, TokenizerError where it is not the one the model was saved
-    with.
-    """
-    read_config(folder)
-    if not has_tokenizer(folder):
-        raise ModelFolderError(
-            f"{folder} holds a model without a tokenizer (spiece.model or tokenizer.json), so it cannot read text; "
-            "copy the tokenizer's files there"
-        )
-    tokenizer = load_tokenizer(folder)
-    expected = read_own(folder).get("tokenizer_fingerprint")
-    if expected is not None and expected != tokenizer.fingerprint:
-        raise TokenizerError(
-            f"{folder}: the tokenizer there is not the one the model was saved with; put back its files"
-        )
-    return tokenizer
