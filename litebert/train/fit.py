@@ -7,6 +7,7 @@ budget of tokens.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,24 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from litebert.data.examples import Ints, Items, SequenceBatch
+from litebert.data.examples import Examples, Ints, Items, SequenceBatch
 from litebert.model.heads import AlbertWithHeads
 from litebert.train.loop import Metrics
 from litebert.train.optimizers import Combined, OptimizerSettings, build_optimizer
 from litebert.train.schedules import ScheduleSettings, rate_factor
 
-Loss = Callable[[AlbertWithHeads, SequenceBatch], Tensor]
-"""The loss of each of a batch's items, in their order: (G,)."""
 State = dict[str, Tensor]
 
 
-class Joint(NamedTuple):
-    """A loss of all items of a step together, in two parts, so that the step can be divided all the same."""
+class Loss(NamedTuple):
+    """What is minimized, in two parts, so that a step can be divided at any sequence."""
 
-    outputs: Loss
-    """Of the model and a batch: what is to be known of each of its sequences, (S, C)."""
-    loss: Callable[[Tensor, SequenceBatch], Tensor]
-    """Of the outputs of all sequences of a step: the loss of each of its items, (G,)."""
+    outputs: Callable[[AlbertWithHeads, SequenceBatch], Tensor]
+    """Of the model and a batch: what is to be known of each of its sequences or tokens, (S, C) or (T, C)."""
+    of_items: Callable[[Tensor, SequenceBatch], Tensor]
+    """Of that and the batch: the loss of each of its items, in their order, (G,)."""
+    joint: bool = False
+    """The loss of an item depends on the others of its step."""
 
 
 PATIENCE = 1000
@@ -138,7 +139,7 @@ class Watch:
 def fit(
     model: AlbertWithHeads,
     items: Items,
-    loss: Loss | Joint,
+    loss: Loss,
     evaluate: Callable[[AlbertWithHeads], Metrics],
     *,
     steps: Steps,
@@ -214,61 +215,57 @@ def take_step(
     optimizer: Combined,
     items: Items,
     index: Ints,
-    loss: Loss | Joint,
+    loss: Loss,
     max_tokens: int,
     clip: float,
 ) -> float:
-    """One step on the items `index`; returns their weighted mean loss. How they are divided into batches changes
-    nothing."""
+    """One step on the items `index`; returns their weighted mean loss. How they are divided, into items, and items of
+    more than `max_tokens` into sequences, changes nothing."""
     model.train()
     index = index[np.argsort(-items.longest[index], kind="stable")]  # which attention pads least
     weights = torch.from_numpy(items.weights[index] / (items.weights[index].sum() or 1.0)).float()
-    batches = list(items.batches(index, max_tokens))
-    if isinstance(loss, Joint):
-        whole = items.examples.batch(np.concatenate([batch.sequences for batch in batches]))
-        total = _backward_joint(model, batches, whole, weights, loss)
-    else:
-        total = _backward(model, batches, weights, loss)
+    total, done = 0.0, 0
+    for batch in items.batches(index, sys.maxsize if loss.joint else max_tokens):
+        value, count = _backward(model, items.examples, batch, weights[done:], loss, max_tokens)
+        total, done = total + value, done + count
     nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))
     optimizer.step()
     optimizer.zero_grad()
     return total
 
 
-def _backward(model: AlbertWithHeads, batches: list[SequenceBatch], weights: Tensor, loss: Loss) -> float:
-    total, done = 0.0, 0
-    for batch in batches:
-        losses = loss(model, batch)  # (G,)
-        part = (losses * weights[done : done + len(losses)].to(losses.device)).sum()
-        done += len(losses)
-        part.backward()  # type: ignore[no-untyped-call]
-        total += float(part.detach())
-    return total
+def _backward(
+    model: AlbertWithHeads, examples: Examples, batch: SequenceBatch, weights: Tensor, loss: Loss, max_tokens: int
+) -> tuple[float, int]:
+    """Add the gradients of a batch; returns its weighted loss and its number of items.
 
+    Where it has more than `max_tokens`, its parts cannot be had apart, as the loss needs all their outputs at once:
+    these come first, without what the backward pass needs; their gradients from the loss; then each part again, under
+    the same dropout (Gao et al. 2021, GradCache).
+    """
 
-def _backward_joint(
-    model: AlbertWithHeads, batches: list[SequenceBatch], whole: SequenceBatch, weights: Tensor, joint: Joint
-) -> float:
-    """Gradients of a step whose loss needs all outputs at once: these first, without what the backward pass needs;
-    their gradients from the loss; then each batch again, under the same dropout (Gao et al. 2021, GradCache)."""
-    if len(batches) == 1:
-        outputs = joint.outputs(model, batches[0])
-        total = (joint.loss(outputs, whole) * weights.to(outputs.device)).sum()
+    def weighted(outputs: Tensor) -> tuple[Tensor, int]:
+        losses = loss.of_items(outputs, batch)  # (G,)
+        return (losses * weights[: len(losses)].to(losses.device)).sum(), len(losses)
+
+    parts = list(examples.batches(batch.sequences, max_tokens))
+    if len(parts) == 1:
+        total, count = weighted(loss.outputs(model, batch))
         total.backward()  # type: ignore[no-untyped-call]
-        return float(total.detach())
+        return float(total.detach()), count
     device = next(model.parameters()).device
-    states, parts = [], []
+    states, found = [], []
     with torch.no_grad():
-        for batch in batches:
+        for part in parts:
             states.append(_random_state(device))
-            parts.append(joint.outputs(model, batch))
-    outputs = torch.cat(parts).requires_grad_()
-    total = (joint.loss(outputs, whole) * weights.to(device)).sum()
+            found.append(loss.outputs(model, part))
+    outputs = torch.cat(found).requires_grad_()
+    total, count = weighted(outputs)
     (gradient,) = torch.autograd.grad(total, outputs)
-    for batch, state, part in zip(batches, states, torch.split(gradient, [len(part) for part in parts]), strict=True):
+    for part, state, of_part in zip(parts, states, torch.split(gradient, [len(one) for one in found]), strict=True):
         _set_random_state(device, state)
-        joint.outputs(model, batch).backward(part)  # type: ignore[no-untyped-call]
-    return float(total.detach())
+        loss.outputs(model, part).backward(of_part)  # type: ignore[no-untyped-call]
+    return float(total.detach()), count
 
 
 def _random_state(device: torch.device) -> Tensor:

@@ -28,7 +28,7 @@ from litebert.model.outputs import head_outputs, to_packed
 from litebert.tasks.table import AnyTask, task_named
 from litebert.tasks.task import Encoded, Lesson, Weighting, Windowing
 from litebert.text.tokenizer import Tokenizer
-from litebert.train.fit import Fit, Joint, State, Steps, Watch, fit, load_state, subset
+from litebert.train.fit import Fit, Loss, State, Steps, Watch, fit, load_state, subset
 from litebert.train.loop import check_seed
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.probing import linear_head, probe
@@ -238,9 +238,6 @@ class Job:
             with autocast(settings.precision, self.device):
                 return model.logits(task.head, to_packed(batch, self.device)).float()  # (S, C) or (T, C)
 
-        def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
-            return self.lesson.loss(outputs(model, batch), batch)
-
         model = self.fresh_model(seed, dropout=self.lesson.dropout).to(self.device)
         head = linear_head(model.heads[task.head])
         if head is not None and settings.probe:
@@ -248,7 +245,7 @@ class Job:
         return fit(
             model,
             items,
-            Joint(outputs, self.lesson.loss) if self.lesson.joint else loss,
+            Loss(outputs, self.lesson.loss, self.lesson.joint),
             self._judge,
             steps=plan_steps(len(items), settings),
             optimizer=settings.optimizer_settings(rate),

@@ -25,7 +25,7 @@ from litebert.model.outputs import to_packed
 from litebert.tasks.embed import SCALE, Embed, cosent, in_batch_negatives
 from litebert.tasks.task import Windowing
 from litebert.text.tokenizer import Tokenizer
-from litebert.train.fit import Joint, take_step
+from litebert.train.fit import Loss, take_step
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
 from tests.labelled import BAD, GOOD, write_jsonl
 from tests.tasks.conftest import Tune
@@ -119,7 +119,8 @@ def test_how_a_step_is_divided_changes_nothing(
     assert lesson.joint
     assert bool(lesson.dropout) == (rows == "texts")
     items, index = lesson.items, np.array([3, 1, 4, 0, 15, 9])
-    batches = list(items.batches(index, 60))
+    whole = next(items.batches(index, 10_000))
+    batches = list(items.examples.batches(whole.sequences, 60))
     assert len(batches) > 1
 
     def fresh() -> AlbertWithHeads:
@@ -127,17 +128,15 @@ def test_how_a_step_is_divided_changes_nothing(
         return read_model(start, ("embed",), overrides={"hidden_dropout_prob": dropout}).model.train()
 
     plain = fresh()
-    if dropout:  # the same masks need the same batches
-        found = torch.cat([outputs(plain, batch) for batch in batches])
-    else:
-        found = outputs(plain, next(items.batches(index, 10_000)))
-    loss = lesson.loss(found, next(items.batches(index, 10_000))).mean()
+    # The same masks need the same batches.
+    found = torch.cat([outputs(plain, batch) for batch in (batches if dropout else [whole])])
+    loss = lesson.loss(found, whole).mean()
     loss.backward()  # type: ignore[no-untyped-call]
     model = fresh()
     optimizer = build_optimizer(model, OptimizerSettings(learning_rate=1e-3))
     gradients: dict[str, Tensor] = {}
     optimizer.step = lambda: gradients.update({n: p.grad for n, p in model.named_parameters() if p.grad is not None})  # type: ignore[method-assign]
-    value = take_step(model, optimizer, items, index, Joint(outputs, lesson.loss), 60, 0.0)
+    value = take_step(model, optimizer, items, index, Loss(outputs, lesson.loss, joint=True), 60, 0.0)
     assert value == pytest.approx(float(loss.detach()), rel=1e-5)
     expected = {name: p.grad for name, p in plain.named_parameters() if p.grad is not None}
     assert gradients.keys() == expected.keys()

@@ -1,5 +1,6 @@
 """The loop over labelled sequences: every row once an epoch, a function of the seed, however a step is divided."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,18 @@ from litebert.interop.huggingface import load_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.outputs import to_packed
 from litebert.text.tokenizer import load_tokenizer
-from litebert.train.fit import PATIENCE, Evaluation, Fit, Steps, ended, epoch_order, step_indices, subset, take_step
+from litebert.train.fit import (
+    PATIENCE,
+    Evaluation,
+    Fit,
+    Loss,
+    Steps,
+    ended,
+    epoch_order,
+    step_indices,
+    subset,
+    take_step,
+)
 from litebert.train.job import FinetuneSettings, default_rate, plan_steps
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
 from tests.labelled import ROWS, small_model
@@ -40,21 +52,31 @@ def test_a_subset_is_a_function_of_the_seed() -> None:
     assert abs(drawn / 2000 - 0.25).max() < 0.05, "every row has the same chance"
 
 
-def test_how_a_step_is_divided_changes_nothing(prepared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("of_an_item", [1, 4])
+def test_how_a_step_is_divided_changes_nothing(of_an_item: int, prepared: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(prepared / TOKENIZER_FOLDER)
     folder = small_model(tmp_path / "model", tokenizer, ("classify",), classifier_dropout_prob=0.0)
     examples = encode_rows(tokenizer, [row["text"] for row in ROWS], None, 64)
     gold = torch.tensor([row["label"] == "good" for row in ROWS]).long()
 
-    def loss(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
-        logits = model.logits("classify", to_packed(batch, torch.device("cpu")))
-        return F.cross_entropy(logits, gold[batch.sequences], reduction="none")
+    def outputs(model: AlbertWithHeads, batch: SequenceBatch) -> Tensor:
+        largest.append(len(batch.input_ids))
+        return model.logits("classify", to_packed(batch, torch.device("cpu")))
 
-    results = []
+    def loss(logits: Tensor, batch: SequenceBatch) -> Tensor:
+        losses = F.cross_entropy(logits, gold[batch.sequences], reduction="none")
+        return losses.view(-1, of_an_item).logsumexp(1)  # which no part of an item tells by itself
+
+    results, largest = [], [0]
+    first = np.arange(0, len(ROWS), of_an_item)
+    items = replace(single_items(examples), groups=np.stack((first, first + of_an_item), 1))
+    items = replace(items, weights=np.ones(len(first)), rows=examples.rows[::of_an_item])
     for max_tokens in (30, 10_000):
         model = load_model(folder)
         optimizer = build_optimizer(model, OptimizerSettings(learning_rate=1e-3, epsilon=1e-3))
-        value = take_step(model, optimizer, single_items(examples), np.arange(len(ROWS)), loss, max_tokens, 1.0)
+        largest.clear()
+        value = take_step(model, optimizer, items, np.arange(len(items)), Loss(outputs, loss), max_tokens, 1.0)
+        assert max(largest) <= max(max_tokens, int(examples.lengths.max()))
         results.append((value, dict(model.named_parameters())))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
     for name, parameter in results[0][1].items():
