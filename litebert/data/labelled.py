@@ -215,7 +215,14 @@ def number_of(value: object, column: str, where: str) -> float:
 
 def kind_of(value: object) -> str:
     """Say what a value is, for a message."""
-    kinds = {list: "a list", dict: "an object", bool: "true or false", bytes: "bytes", str: "a text"}
+    kinds = {
+        type(None): "null",
+        list: "a list",
+        dict: "an object",
+        bool: "true or false",
+        bytes: "bytes",
+        str: "a text",
+    }
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 

@@ -94,7 +94,7 @@ def given_answers(value: object, column: str, where: str, context: str) -> tuple
             )
         value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=True)]
     if value is None:
-        value = []
+        raise InputError(f"{where}: {column!r} is null; write [] where there is no answer, or leave the row out")
     if not isinstance(value, list | tuple):
         value = [value] if value != "" else []
     found = []

@@ -93,10 +93,11 @@ def entity_metrics(gold: Sequence[Iterable[Chunk]], predicted: Sequence[Iterable
     per_label = {label: _shares(right[label], given[label], there[label]) for label in sorted(there | given)}
     metrics["macro_f1"] = sum(per_label[label]["f1"] for label in there) / max(len(there), 1)
     metrics |= {"entities": float(there.total()), "predicted_entities": float(given.total())}
+    of_labels: dict[str, float] = {}
     for label, shares in per_label.items():
-        metrics |= {f"{label}_{name}": value for name, value in shares.items()}
-        metrics[f"{label}_entities"] = float(there[label])
-    return metrics
+        of_labels |= {f"{label}_{name}": value for name, value in shares.items()}
+        of_labels[f"{label}_entities"] = float(there[label])
+    return metrics | {name: value for name, value in of_labels.items() if name not in metrics}  # a label may be "macro"
 
 
 def _shares(right: int, given: int, there: int) -> dict[str, float]:

@@ -31,18 +31,20 @@ def classification_metrics(gold: Ints, logits: Floats) -> Metrics:
 def label_metrics(gold: Ints, predicted: Ints, classes: int) -> Metrics:
     """Compare labels with the right ones, both (R,) class indices.
 
-    accuracy; precision, recall and f1 as means over the classes that occur (`macro_`), and with two classes
-    those of the second one; Matthews' correlation (0 where one side is constant); `predicted_labels`, the
-    number of different answers: 1 is a model that has collapsed.
+    accuracy; precision and f1 as means over the classes that occur on either side (`macro_`), recall over those that
+    rows have (balanced accuracy); with two classes those of the second one; Matthews' correlation (0 where one side is
+    constant); `predicted_labels`, the number of different answers: 1 is a model that has collapsed.
     """
     from sklearn.metrics import accuracy_score, matthews_corrcoef, precision_recall_fscore_support
 
     every = sorted(set(gold.tolist()) | set(predicted.tolist()))
     macro = precision_recall_fscore_support(gold, predicted, labels=every, average="macro", zero_division=0.0)
+    there = sorted(set(gold.tolist()))
+    recall = precision_recall_fscore_support(gold, predicted, labels=there, average="macro", zero_division=0.0)
     metrics = {
         "accuracy": float(accuracy_score(gold, predicted)),
         "macro_precision": float(macro[0]),
-        "macro_recall": float(macro[1]),
+        "macro_recall": float(recall[1]),
         "macro_f1": float(macro[2]),
         "matthews": float(matthews_corrcoef(gold, predicted)) if len(every) > 1 else 0.0,  # else it warns
         "predicted_labels": float(len(set(predicted.tolist()))),

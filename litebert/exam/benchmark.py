@@ -19,7 +19,7 @@ from typing import Any
 from litebert import __version__, config
 from litebert.console import log
 from litebert.data.catalog import VARIABLE, places
-from litebert.errors import DataFolderError, OutputError, Stopped, UserError
+from litebert.errors import DataFolderError, InputError, OutputError, Stopped, UserError
 from litebert.exam.material import Material, prepare_material, read_material
 from litebert.exam.page import write_page
 from litebert.exam.sets import SETS, ExamSet, lacking, sets_of
@@ -198,6 +198,7 @@ def _sit_all(
     before = [sitting for sitting in wanted if read_result(results / sitting.file) is not None]
     log(f"{len(wanted):,} sittings" + (f", {len(before):,} of them done before" if before else ""))
     elsewhere: list[Sitting] = []
+    failed: list[str] = []
     with stopping(out), removed_if_empty(out / WORK):
         for number, sitting in enumerate(wanted, 1):
             one, file = sitting.one, results / sitting.file
@@ -210,13 +211,20 @@ def _sit_all(
                     log(f"[{number}/{len(wanted)}] {sitting}")
                     _check_plan(rows, plan)
                     server = out / "server" / f"seed-{sitting.seed}"
-                    result = sit(sitting, materials[one.name], plan, model, place / "task", server)
+                    try:
+                        result = sit(sitting, materials[one.name], plan, model, place / "task", server)
+                    except InputError as error:  # these rows are nothing for the task; the other sets may be
+                        log(f"warning: {sitting}: {error}")
+                        failed.append(f"{sitting} ({error})")
+                        continue
                     with held(out, wait=True):  # from a process that would make the rows anew
                         _check_plan(rows, plan)
                         write_text(file, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
                     publish(out)
     if elsewhere:
         log(f"note: another process is at {len(elsewhere):,} more: {', '.join(map(str, elsewhere))}")
+    if failed:
+        raise InputError(f"{len(failed):,} of {len(wanted):,} sittings came to nothing, the first: {failed[0]}")
 
 
 @contextmanager

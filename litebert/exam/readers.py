@@ -91,6 +91,16 @@ def table(
     return read
 
 
+def numbered(reader: Reader) -> Reader:
+    """The same rows with their numbers, from 0, as `id`."""
+
+    def read(files: Sequence[Path]) -> Part:
+        part = reader(files)
+        return Part([{"id": number, **row} for number, row in enumerate(part.rows)], part.notes)
+
+    return read
+
+
 def _typed(row: Row, labels: Mapping[str, str] | None, number: str | None, where: str) -> Row:
     if labels is not None and "label" in row:
         if row["label"] not in labels:

@@ -173,10 +173,10 @@ GLUE = (
         train=("msr_paraphrase_train.txt",),
         test=("msr_paraphrase_test.txt",),
         read=table({"text": "#1 String", "text_pair": "#2 String", "label": "Quality"}, labels=_SAME),
-        read_unlabelled=table({"id": "index", "text": "#1 String", "text_pair": "#2 String"}),
+        read_unlabelled=readers.numbered(table({"text": "#1 String", "text_pair": "#2 String"})),
         metrics=("accuracy", "f1"),
         baseline="majority",
-        server={"MRPC": _UNLABELLED},
+        server={"MRPC": (*_UNLABELLED, "msr_paraphrase_test.txt")},  # the server's rows, in its order
         answers=_back(_SAME),
         note="the original files: GLUE's dev is part of their train, so the original test is the test (the published "
         "rows are of dev) and the best epoch is chosen on a tenth of train",

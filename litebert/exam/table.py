@@ -257,6 +257,15 @@ class Table:
             if line.unknown():
                 parts += [f"## {line.one.title}: texts of none of its labels", UNKNOWN]
                 parts.append(_markdown(*line.unknown_cells()))
+        sure = [
+            [line.one.title, f"{100 * error:.1f}", "–" if before is None else f"{100 * before:.1f}"]
+            for line in self.lines
+            if (error := line.calibration_error()) is not None
+            for before in [line.calibration_error(before=True)]
+        ]
+        if sure:
+            parts += ["## Expected calibration error on the test rows, in percent"]
+            parts.append(_markdown(["set", "as it answers", "before temperature scaling"], sure))
         notes = [f"- **{line.one.title}**: {'; '.join(line.notes())}." for line in self.lines if line.notes()]
         notes += [f"- {said}." for said in (*self.lacks, *(f"GLUE's server, {note}" for note in self.server_notes()))]
         return "\n\n".join([*parts, "## Notes", "\n".join(notes)]) + "\n"

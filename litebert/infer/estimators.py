@@ -8,14 +8,17 @@ processes have all of it.
 
 import contextlib
 import itertools
+import math
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from litebert import config
@@ -116,6 +119,8 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn says n
                 settings=self._settings(),
                 row_weights=None if weights is None else weights[train],
             )
+            if (problem := self.report_.results[self.report_.best].problem) and not self.verbose:
+                warnings.warn(f"{problem}; another learning_rate may help", ConvergenceWarning, stacklevel=3)
             self.files_ = {path.name: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file()}
         self.__dict__.pop("_loaded", None)
 
@@ -196,11 +201,11 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
         """Learn from texts, or pairs (text, text_pair); y: one label each."""
         inputs = self._inputs(X, fitting=True)
         check_consistent_length(inputs, y, sample_weight)
+        if any(isinstance(value, float) and not math.isfinite(value) for value in y):  # also beside texts
+            raise ValueError("y contains NaN or infinity; label these rows or leave them out")
         y = np.asarray(y)
         if y.ndim != 1:
             raise ValueError(f"y has {y.ndim} dimensions; a text has one label")
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            raise ValueError("y contains NaN or infinity; label these rows or leave them out")
         if y.dtype.kind == "O" and len(kinds := {type(value).__name__ for value in y.tolist()}) > 1:
             raise ValueError(f"y mixes values of several types ({', '.join(sorted(kinds))}); give labels of one type")
         if y.dtype.kind == "O" and None in y.tolist():
@@ -208,7 +213,7 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
         counted = y if sample_weight is None else y[_weights(sample_weight, len(y)) > 0]
         self.classes_ = np.unique(counted)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has one class only, {self.classes_[0]!r}; classifying needs two or more")
+            raise ValueError(f"y has one class only, {self.classes_.tolist()[0]!r}; classifying needs two or more")
         self._fit(inputs, [str(value) for value in y.tolist()], sample_weight)
         return self
 

@@ -38,6 +38,7 @@ class Classify(TextTask[str, Ints]):
     """Labels by cross-entropy; gold (R,) class indices."""
 
     name = "classify"
+    weighs_labels = True
     problem_type = "single_label_classification"
     metrics = ("accuracy", "macro_f1", "f1", "matthews")
     shown = ("accuracy", "macro_f1")

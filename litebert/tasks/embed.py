@@ -244,12 +244,19 @@ class Embed(Task[TextInput, float | None, EmbedEncoded, EmbedGold]):
 
     # --- answers of any system ---
 
-    def answer_of(self, fields: Mapping[str, Any], where: str) -> Any:
-        """Vectors of other systems are not judged."""
-        raise InputError(f"{where}: embeddings are not scored; judge the model: evaluate --model DIR --data FILE")
+    def answer_of(self, fields: Mapping[str, Any], where: str) -> float:
+        """`similarity`, or `value`, of the two texts; vectors are not judged."""
+        column = "value" if "similarity" not in fields and "value" in fields else "similarity"
+        if column not in fields:
+            raise InputError(
+                f"{where}: no `similarity` of the two texts; vectors are not scored: write one number a pair, or judge "
+                "the model: evaluate --model DIR --data FILE"
+            )
+        return number_of(value_of(fields, column, where), column, where)
 
-    def score(self, rows: Labelled[TextInput, float | None], answers: Sequence[Any]) -> Metrics:
-        """Correlations of similarities, one number a pair, with the scores; `answer_of` refuses those of files."""
+    def score(self, rows: Labelled[TextInput, float | None], answers: Sequence[float]) -> Metrics:
+        """Correlations of similarities, one number a pair, with the scores."""
+        self.check_judged(rows)
         return correlations(np.array(rows.targets, dtype=np.float64), np.array(answers, dtype=np.float64))
 
 

@@ -46,6 +46,7 @@ class Multilabel(TextTask[Labels, Bools]):
     """Each label by binary cross-entropy; gold (R, C)."""
 
     name = "multilabel"
+    weighs_labels = True
     problem_type = "multi_label_classification"
     metrics = ("micro_f1", "macro_f1", "samples_f1", "exact")
     shown = ("micro_f1", "macro_f1", "exact")
@@ -175,7 +176,9 @@ def _names(value: object, column: str, where: str) -> Labels:
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if value is None:
-        value = []
+        raise InputError(
+            f"{where}: {column!r} is null; write [] where none of the labels is right, or leave the row out"
+        )
     if not isinstance(value, list | tuple):
         value = [value]
     return tuple(dict.fromkeys(label_name(one, column, where) for one in value))

@@ -78,8 +78,8 @@ class NerGold(NamedTuple):
     tags: list[Ints]
     """For each row (U,)."""
     spans: list[Spans]
-    torn: int
-    """Entities that begin or end inside a word: they are learnt as whole words."""
+    torn: list[str]
+    """Where the rows are whose entities begin or end inside a word: these are learnt as whole words."""
 
 
 class WordOpinions(NamedTuple):
@@ -160,7 +160,7 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
     def gold(self, rows: Labelled[str, Spans], encoded: NerEncoded, labels: Sequence[str]) -> NerGold:
         """The tag of every word."""
         index = {label: i for i, label in enumerate(labels)}
-        tags, torn = [], 0
+        tags, torn = [], []
         for row, spans in enumerate(rows.targets):
             words = encoded.words[row]
             chunks_, inside = [], 0
@@ -174,7 +174,8 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
                 if first < end:
                     chunks_.append(Chunk(first, end, span.label))
                     inside = end
-                torn += first >= end or (words[first, 0], words[end - 1, 1]) != (span.start, span.end)
+                if first >= end or (words[first, 0], words[end - 1, 1]) != (span.start, span.end):
+                    torn.append(rows.places[row])
             tags.append(np.array([index[tag] for tag in tags_of(chunks_, len(words))], dtype=np.int64))
         return NerGold(tags, rows.targets, torn)
 
@@ -188,7 +189,8 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         """Kinds of entities that do not occur."""
         counts = Counter(span.label for spans in gold.spans for span in spans)
         kinds = sorted({tag[1] for label in labels if (tag := parse_tag(label)) and tag[1]})
-        return self.not_judged(kinds, [counts[kind] for kind in kinds])
+        notes = self.not_judged(kinds, [counts[kind] for kind in kinds])
+        return [*notes, *([f"{_torn(gold)}; whole words are found, never these"] if gold.torn else [])]
 
     def lesson(self, encoded: NerEncoded, gold: NerGold, labels: Sequence[str], weighting: Weighting) -> Lesson:
         """Every window learns the tags of its words, on average; what it counts is their number."""
@@ -207,8 +209,8 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
             sums = each.new_zeros(len(batch.sequences)).index_add(0, sequence_of(batch).to(each.device), each)
             return sums / words[batch.sequences].to(each.device)
 
-        notes = (f"{gold.torn:,} entities begin or end inside a word; they are learnt as whole words",)
-        return Lesson(items=single_items(examples, weights), loss=loss, notes=notes if gold.torn else ())
+        notes = (f"{_torn(gold)}; they are learnt as whole words",) if gold.torn else ()
+        return Lesson(items=single_items(examples, weights), loss=loss, notes=notes)
 
     def opinions(self, encoded: NerEncoded, outputs: Floats) -> list[WordOpinions]:
         """The words of each row, and the logits of their tags."""
@@ -372,6 +374,10 @@ def _words(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[Ints, Ints]:
             found.append([match.start(), match.end(), piece])
     table = np.array(found, dtype=np.int64).reshape(-1, 3)
     return table[:, :2], table[:, 2]
+
+
+def _torn(gold: NerGold) -> str:
+    return f"{len(gold.torn):,} entities begin or end inside a word (the first: {gold.torn[0]})"
 
 
 def _in_windows(encoded: NerEncoded) -> Iterator[tuple[int, Ints, Ints]]:

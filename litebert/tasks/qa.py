@@ -46,7 +46,7 @@ BEST = 20
 ALWAYS = 1.0
 """The threshold of models that give an answer always; no probability of none is above it."""
 ALTERNATIVES = 4
-"""Further spans that an answer tells."""
+"""Further spans that an answer tells, each of other words."""
 
 
 class Question(NamedTuple):
@@ -115,8 +115,8 @@ class QaGold(NamedTuple):
     """(R, 2): first and last piece of the answer; -1: none; -2: it cannot be learnt, see `unusable`."""
     unusable: int
     """Questions whose answer is not in the context, or is empty; they are not trained on."""
-    moved: int
-    """Questions whose answer stands elsewhere in the context than the file says."""
+    moved: list[str]
+    """Where the questions are whose answer stands elsewhere in the context than the file says."""
 
 
 class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
@@ -229,7 +229,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
     def gold(self, rows: Labelled[Question, Target], encoded: QaEncoded, labels: Sequence[str]) -> QaGold:
         """Where in the pieces the first answer of each question that stands in its context does."""
         pieces = np.full((len(rows), 2), -1, dtype=np.int64)
-        unusable = moved = 0
+        unusable, moved = 0, []
         for row, target in enumerate(rows.targets):
             if not target.answers:
                 continue
@@ -238,7 +238,8 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
             first = end = 0
             if found is not None:
                 answer, start = found
-                moved += start != answer.start
+                if start != answer.start:
+                    moved.append(rows.places[row])
                 first = int(np.searchsorted(offsets[:, 1], start, side="right"))
                 end = int(np.searchsorted(offsets[:, 0], start + len(answer.text), side="left"))
             if first < end:
@@ -276,7 +277,10 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
                 f"{gold.unusable:,} questions have an answer that is empty or not in the context; not trained on"
             )
         if gold.moved:
-            notes.append(f"{gold.moved:,} answers do not stand where the file says; the nearest same words are taken")
+            notes.append(
+                f"{len(gold.moved):,} answers do not stand where the file says (the first: {gold.moved[0]}); the "
+                "nearest same words are taken"
+            )
         return Lesson(items=single_items(encoded.examples, usable.astype(np.float64)), loss=loss, notes=tuple(notes))
 
     def opinions(self, encoded: QaEncoded, outputs: Floats) -> list[Floats]:
@@ -337,12 +341,16 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
             if threshold >= ALWAYS:
                 shares = _shares(found.scores)
             spans = [_span(context, *place, float(share)) for place, share in zip(found.places, shares, strict=False)]
-            best, others = spans[:1], tuple(spans[1 : 1 + ALTERNATIVES])
-            if not best or none > threshold:
-                given = tuple(spans[:ALTERNATIVES])
-                result.append(QuestionAnswer("", None, None, none, none, given))
+            best = spans[:1] if none <= threshold else []
+            others: dict[str, Span] = {}
+            for span in spans[len(best) :]:
+                if not best or span.answer != best[0].answer:
+                    others.setdefault(span.answer, span)
+            given = tuple(others.values())[:ALTERNATIVES]
+            if best:
+                result.append(QuestionAnswer(*best[0][:3], best[0].score, none, given))
             else:
-                result.append(QuestionAnswer(*best[0][:3], best[0].score, none, others))
+                result.append(QuestionAnswer("", None, None, none, none, given))
         return result
 
     def decisions(self, encoded: QaEncoded, gold: QaGold, outputs: Floats) -> Decisions:

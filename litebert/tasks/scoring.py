@@ -15,10 +15,11 @@ from litebert.evaluate.metrics import Metrics
 from litebert.evaluate.retrieval import score_rankings
 from litebert.tasks.qa import QuestionAnswering
 from litebert.tasks.table import TASKS, AnyTask, task_named
+from litebert.tasks.task import id_of
 
 FIELDS = {
     "entities": "ner", "answer": "qa", "choice": "choice", "labels": "multilabel", "value": "regress",
-    "label": "classify", "prediction": "classify",
+    "similarity": "embed", "label": "classify", "prediction": "classify",
 }  # fmt: skip
 """The task that a record with such a field answers, the most telling first."""
 RETRIEVAL = "retrieval"
@@ -62,11 +63,12 @@ def score_files(
     given = [_answer(job, fields, where) for where, fields in matched]
     for one, answer, (where, _) in zip(rows.inputs, given, matched, strict=True):
         job.check_answer(one, answer, where)
-    metrics: dict[str, Any] = dict(_score(job, rows, given, _probabilities(no_answer, rows)))
+    unanswered = _probabilities(no_answer, rows)
+    metrics: dict[str, Any] = dict(_score(job, rows, given, unanswered))
     if job.name != "qa":
         metrics["rows"] = len(rows)
     if by is not None:
-        metrics[f"by_{by}"] = _by(job, gold, by, rows, given)
+        metrics[f"by_{by}"] = _by(job, gold, by, rows, given, unanswered)
     return metrics
 
 
@@ -134,11 +136,14 @@ def _matched(
     records: Sequence[tuple[str, Row]], rows: Labelled[Any, Any], path: str | Path
 ) -> Iterator[tuple[str, Row]]:
     """The records in the order of the rows."""
-    nameless = [where for where, fields in records if fields.get("id") is None]
+    ids = rows.ids
+    if ids is None and sorted(str(fields.get("index")) for _, fields in records) == sorted(map(str, range(len(rows)))):
+        ids = [str(i) for i in range(len(rows))]  # as GLUE's files number rows
+    nameless = [where for where, fields in records if id_of(fields) is None]
     if nameless and len(nameless) < len(records):
         raise InputError(f"{nameless[0]}: no `id`, though others have one; give every prediction its own, or none any")
-    if rows.ids is None or nameless:
-        if rows.ids is not None or not nameless:
+    if ids is None or nameless:
+        if ids is not None or not nameless:
             without = path if nameless else rows.source
             log(f"note: {without} has no `id` for every row: predictions and rows belong together by their order")
         if len(records) != len(rows):
@@ -150,16 +155,16 @@ def _matched(
         return
     by_id: dict[str, tuple[str, Row]] = {}
     for where, fields in records:
-        key = str(fields["id"])
+        key = str(id_of(fields))
         if key in by_id:
             raise InputError(f"{where}: the id {key!r} is that of {by_id[key][0]} too; give one prediction a row")
         by_id[key] = where, fields
     seen: dict[str, str] = {}
-    for key, where in zip(rows.ids, rows.places, strict=True):
+    for key, where in zip(ids, rows.places, strict=True):
         if key in seen:
             raise InputError(f"{where}: the id {key!r} is that of {seen[key]} too; give every row its own")
         seen[key] = where
-    missing = [key for key in rows.ids if key not in by_id]
+    missing = [key for key in ids if key not in by_id]
     if missing:
         raise InputError(
             f"{path} lacks predictions for {len(missing):,} of {len(rows):,} rows (the first: id {missing[0]!r}, "
@@ -167,7 +172,7 @@ def _matched(
         )
     if len(by_id) > len(rows):
         log(f"note: {path} has {len(by_id) - len(rows):,} predictions for rows that are not in {rows.source}; left out")
-    for key in rows.ids:
+    for key in ids:
         yield by_id[key]
 
 
@@ -202,7 +207,12 @@ def _probabilities(path: str | Path | None, rows: Labelled[Any, Any]) -> dict[st
 
 
 def _by(
-    job: AnyTask, gold: str | Path, column: str, rows: Labelled[Any, Any], given: Sequence[Any]
+    job: AnyTask,
+    gold: str | Path,
+    column: str,
+    rows: Labelled[Any, Any],
+    given: Sequence[Any],
+    no_answer: Mapping[str, float] | None,
 ) -> dict[str, Metrics]:
     """Metrics for each value of a column."""
     groups: dict[str, list[int]] = {}
@@ -220,5 +230,5 @@ def _by(
             targets=[rows.targets[i] for i in members],
             ids=None if rows.ids is None else [rows.ids[i] for i in members],
         )
-        result[value] = dict(job.score(part, [given[i] for i in members])) | {"rows": len(members)}
+        result[value] = dict(_score(job, part, [given[i] for i in members], no_answer)) | {"rows": len(members)}
     return result

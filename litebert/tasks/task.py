@@ -120,6 +120,8 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     """Metrics that are shown beside it while training goes on."""
     long_rows: ClassVar[str] = "each of their windows counts the same, and their answers are averaged"
     """What becomes of rows that are longer than a sequence."""
+    weighs_labels: ClassVar[bool] = False
+    """Whether a row may count more because its label is rare."""
     cut: ClassVar[str] = ""
     """What the rows are of which a part is not read, and which part is."""
     label_names: ClassVar[Sequence[str]] = LABEL_NAMES
@@ -174,8 +176,8 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
             places.append(where)
             inputs.append(self.input(fields, columns, where))
             targets.append(self.target(fields, columns, where))
-            if fields.get("id") is not None:
-                ids.append(str(fields["id"]))
+            if (name := id_of(fields)) is not None:
+                ids.append(name)
         if columns is None:
             raise InputError(f"{source} has no rows; give a file with labelled rows")
         notes = self.input_notes(inputs)
@@ -373,6 +375,12 @@ def grouped_log_softmax(values: Tensor, group: Tensor, groups: int) -> Tensor:
 def sequence_of(batch: SequenceBatch) -> Tensor:
     """(T,): which of the batch's sequences each token belongs to."""
     return torch.repeat_interleave(torch.from_numpy(np.diff(batch.cu_seqlens).astype(np.int64)))
+
+
+def id_of(fields: Mapping[str, Any]) -> str | None:
+    """What a row is called: its `id`, or the `index` that GLUE's files have; None where it has no name."""
+    name = fields.get("id", fields.get("index"))
+    return None if name is None else str(name)
 
 
 def label_weights(counts: Sequence[int], weighting: Weighting) -> list[float]:

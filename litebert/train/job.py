@@ -341,6 +341,11 @@ def prepare_job(
     labels = task.labels(train)
     if settings.metric:
         _check_metric(task, settings.metric, labels)
+    if settings.class_weights in ("sqrt", "inverse") and not task.weighs_labels:
+        raise ConfigError(
+            f"class_weights = {settings.class_weights!r}: rare labels are weighed in classify and multilabel, not in "
+            f"{task.name}; leave it out"
+        )
     dev_set = _encode(task, dev, labels, tokenizer, windowing)
     teacher: Teacher | None = None
     opinions: list[Any] = []

@@ -83,6 +83,12 @@ def test_scores_by_hand() -> None:
     assert (metrics["entities"], metrics["predicted_entities"]) == (3, 4)
 
 
+def test_a_label_does_not_hide_a_metric() -> None:
+    metrics = entity_metrics([[Chunk(0, 1, "macro"), Chunk(1, 2, "P")]], [[Chunk(0, 1, "macro")]])
+    assert metrics["macro_f1"] == 0.5
+    assert (metrics["macro_entities"], metrics["P_f1"]) == (1, 0)
+
+
 def test_nothing_and_everything() -> None:
     gold = [[Chunk(0, 1, "X")]]
     assert entity_metrics(gold, gold)["f1"] == 1

@@ -49,6 +49,13 @@ def test_one_answer_for_all_is_told() -> None:
     assert metrics["matthews"] == 0
 
 
+def test_recall_is_of_labels_that_rows_have() -> None:
+    """As balanced accuracy: a model of three labels may be judged by rows of two."""
+    metrics = label_metrics(np.array([0] * 50 + [2] * 50), np.array([1] + [0] * 49 + [2] * 50), 3)
+    assert metrics["macro_recall"] == pytest.approx(0.99)
+    assert metrics["macro_precision"] == pytest.approx(2 / 3)
+
+
 def test_loss_is_the_mean_negative_log_likelihood() -> None:
     logits = np.array([[0.0, math.log(3)], [1000.0, 0.0]], dtype=np.float32)
     assert negative_log_likelihood(np.array([0, 0]), logits) == pytest.approx(math.log(4) / 2)

@@ -18,13 +18,13 @@ import pytest
 
 from litebert import config
 from litebert.cli import main
-from litebert.errors import ConfigError, OutputError
+from litebert.errors import ConfigError, InputError, OutputError
 from litebert.evaluate.calibration import Calibration, Decisions
 from litebert.exam import benchmark as benchmark_module
 from litebert.exam.benchmark import benchmark, sittings
 from litebert.exam.sets import ALL, SETS, sets_of
 from litebert.exam.settings import BenchmarkSettings
-from litebert.exam.sitting import uncalibrated
+from litebert.exam.sitting import Sitting, uncalibrated
 from litebert.exam.table import Table, mark, published
 from litebert.files import held
 from litebert.infer.judging import Questions, judge_model
@@ -298,6 +298,25 @@ def test_a_setting_that_cannot_be_does_not_lock_the_folder(public: Path, model: 
     benchmark("ner", model=model, out=out, data=public, settings=settings("wnut17"))
     with pytest.raises(OutputError, match=r"wnut17 is there for results with metric = f1, and it is to be zz now"):
         benchmark("ner", model=model, out=out, data=public, settings=wrong)
+
+
+def test_rows_that_are_nothing_for_their_task_do_not_end_the_benchmark(
+    public: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sit = benchmark_module.sit
+
+    def sitting(one: Sitting, *arguments: Any) -> dict[str, Any]:
+        if one.seed == 1:
+            raise InputError("rows.jsonl: all labels are different")
+        return sit(one, *arguments)
+
+    monkeypatch.setattr(benchmark_module, "sit", sitting)
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"1 of 2 sittings came to nothing, the first: WNUT17, model, seed 1 \(rows"):
+        benchmark("ner", model=model, out=out, data=public, settings=settings("wnut17", seeds=2))
+    assert list(results(out)) == ["wnut17/model-2"]
+    assert "warning: WNUT17, model, seed 1: rows.jsonl: all labels are different" in capsys.readouterr().err
+    assert not (out / "work").exists()
 
 
 def test_what_a_kill_left_behind_locks_nothing(public: Path, model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -37,6 +37,8 @@ CASES: dict[type[TextEstimator], Data] = {
     TextRegressor: ([row["text"] for row in regress_rows()], NUMBERS),
     TokenTagger: (SENTENCES, TAGS),
 }
+# These few rows are learnt, if at all, as one answer for all of them.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 EVERY = pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)
 
 
@@ -309,6 +311,11 @@ def test_numbers_of_numpy_are_numbers(model: Path) -> None:
     assert (settings.seed, settings.batch_size, settings.epochs) == (3, 8, 2.0)
 
 
+def test_a_collapse_is_warned_of(model: Path) -> None:
+    with pytest.warns(ConvergenceWarning, match="the same answer for every dev row"):
+        quick(TextClassifier, model, epochs=3, learning_rate=30.0).fit(TEXTS, LABELS)
+
+
 def test_what_is_refused(model: Path) -> None:
     with pytest.raises(ConfigError, match="model = None: name the folder"):
         litebert.TextClassifier().fit(TEXTS, LABELS)
@@ -322,6 +329,8 @@ def test_what_is_refused(model: Path) -> None:
         quick(TextClassifier, model).fit([7] * 32, LABELS)
     with pytest.raises(ModelFolderError, match="nope is no folder"):
         quick(TextClassifier, Path("nope")).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="y contains NaN or infinity"):
+        quick(TextClassifier, model).fit(TEXTS, [float("nan"), *LABELS[1:]])
     with pytest.raises(ValueError, match=r"mixes values of several types \(NoneType, str\)"):
         quick(TextClassifier, model).fit(TEXTS, [*LABELS[:-1], None])
     for name, value in (("model", 5), ("held_out", "x"), ("seed", None), ("settings", 5)):

@@ -49,7 +49,7 @@ def perfect(encoded: QaEncoded, gold: QaGold) -> np.ndarray:
 def test_answers_come_back_through_windows(tokenizer: Tokenizer, tmp_path: Path, windowing: Windowing) -> None:
     path = write_json(tmp_path / "qa.json", squad())
     read, encoded, gold = learn(tokenizer, path, windowing)
-    assert (gold.unusable, gold.moved) == (0, 0)
+    assert (gold.unusable, gold.moved) == (0, [])
     answers = TASK.answers(encoded, perfect(encoded, gold), LABELS, {"no_answer_threshold": 0.5})
     for target, given_, answer in zip(read.targets, read.inputs, answers, strict=True):
         if target.answers:
@@ -165,6 +165,22 @@ def test_decisions_are_as_sure_as_the_answers_and_as_right(tokenizer: Tokenizer,
             assert (found.correct == right)[same].all()
 
 
+def test_alternatives_are_of_other_words(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    row = {"question": "where?", "context": "Rome or Rome or Rome or Rome.", "answers": ["Rome"]}
+    read = TASK.read(write_jsonl(tmp_path / "rows.jsonl", [row]), Columns())
+    encoded = TASK.encode(read.inputs, tokenizer, Windowing(32))
+    outputs = np.random.default_rng(0).normal(size=(len(encoded.examples.tokens), 2)).astype(np.float32)
+    (answer,) = TASK.answers(encoded, outputs, LABELS, {})
+    said = [answer.answer, *(span.answer for span in answer.alternatives)]
+    assert len(set(said)) == len(said) == 5
+
+
+def test_answers_that_are_missing_are_not_none(tmp_path: Path) -> None:
+    row = {"question": "where?", "context": "In Rome.", "answers": None}
+    with pytest.raises(InputError, match=r"line 1: 'answers' is null; write \[\] where"):
+        TASK.read(write_jsonl(tmp_path / "rows.jsonl", [row]), Columns())
+
+
 def test_the_loss_is_the_cross_entropy_over_each_window(tokenizer: Tokenizer, tmp_path: Path) -> None:
     _, encoded, gold = learn(tokenizer, write_json(tmp_path / "qa.json", squad()), Windowing(24))
     lesson = TASK.lesson(encoded, gold, LABELS, "auto")
@@ -198,7 +214,7 @@ def test_answers_that_are_elsewhere_or_nowhere(tokenizer: Tokenizer, tmp_path: P
     rows = [row("Oslo", 6, "a"), row("Rome", 13, "b"), row("Lima", 0, "c"), row("", 0, "d"), row("Oslo", None, "e")]
     path = write_jsonl(tmp_path / "rows.jsonl", rows)
     _, encoded, gold = learn(tokenizer, path, Windowing(64))
-    assert (gold.unusable, gold.moved) == (2, 1)
+    assert (gold.unusable, len(gold.moved)) == (2, 1)
     (note,) = TASK.read(path, Columns()).notes
     assert note == f"2 questions have an answer that is empty or not in the context: {path}, line 3"
     lesson = TASK.lesson(encoded, gold, LABELS, "auto")
@@ -213,7 +229,7 @@ def test_the_first_answer_that_stands_in_the_context_is_learnt(tokenizer: Tokeni
     row = {"question": "Where?", "context": "Rome, Oslo and Rome again.", "answers": ["Roma", "Oslo", "Rome"]}
     read, encoded, gold = learn(tokenizer, write_jsonl(tmp_path / "rows.jsonl", [row]), Windowing(64))
     assert TASK.labels(read) == LABELS
-    assert (gold.unusable, gold.moved) == (0, 0)
+    assert (gold.unusable, gold.moved) == (0, [])
     assert encoded.offsets[0][gold.pieces[0, 0], 0] == 6
 
 

@@ -88,6 +88,35 @@ def test_numbers(tmp_path: Path) -> None:
     assert score_files(glue, gold, task="regress") == result
 
 
+def test_rows_of_glues_files_go_by_their_index(tmp_path: Path) -> None:
+    given = tmp_path / "given.tsv"
+    given.write_text("index\tprediction\n1\ty\n0\tx\n")
+    for name, gold in (
+        ("by index", "index\ttext\tlabel\n0\ta\tx\n1\tb\ty\n"),
+        ("by place", "text\tlabel\na\tx\nb\ty\n"),
+    ):
+        (tmp_path / "gold.tsv").write_text(gold)
+        assert score_files(given, tmp_path / "gold.tsv")["accuracy"] == 1, name
+
+
+def test_similarities(tmp_path: Path) -> None:
+    gold = write_jsonl(tmp_path / "gold.jsonl", [{"text": "a", "text_pair": "b", "score": i * i} for i in range(5)])
+    path = write_jsonl(tmp_path / "a.jsonl", [{"similarity": i / 5} for i in range(5)])
+    assert score_files(path, gold)["spearman"] == pytest.approx(1)
+    path = write_jsonl(tmp_path / "a.jsonl", [{"embedding": [0.0, 1.0]}] * 5)
+    with pytest.raises(InputError, match="no `similarity` of the two texts; vectors are not scored"):
+        score_files(path, gold, task="embed")
+
+
+def test_parts_of_answers_have_the_best_threshold_too(tmp_path: Path) -> None:
+    rows = [{"id": f"q{i}", "question": "q", "context": "In Rome.", "answers": ["Rome"][i % 2 :]} for i in range(4)]
+    gold = write_jsonl(tmp_path / "gold.jsonl", [row | {"part": "ab"[i // 2]} for i, row in enumerate(rows)])
+    given = write_json(tmp_path / "given.json", {str(row["id"]): "Rome" for row in rows})
+    shares = write_json(tmp_path / "shares.json", {str(row["id"]): 0.9 * (i % 2) for i, row in enumerate(rows)})
+    found = score_files(given, gold, no_answer=shares, by="part")
+    assert found["best_f1"] == found["by_part"]["a"]["best_f1"] == 100
+
+
 def test_entities_of_columns_and_of_records(tmp_path: Path) -> None:
     rows = [row for row in ner_rows() if row["text"].endswith("cat")]
     gold = tmp_path / "gold.conll"

@@ -100,7 +100,6 @@ def test_numbers_are_said_in_whatever_unit(number: float) -> None:
         (["a", "a"], ("a",)),
         ([], ()),
         ("", ()),
-        (None, ()),
         ([1, 2], ("1", "2")),
         (3, ("3",)),
     ],
@@ -108,6 +107,12 @@ def test_numbers_are_said_in_whatever_unit(number: float) -> None:
 def test_ways_to_write_sets(tmp_path: Path, value: object, expected: tuple[str, ...]) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", [{"text": "t", "labels": value}])
     assert Multilabel().read(path, Columns()).targets == [expected]
+
+
+def test_a_set_that_is_missing_is_no_empty_one(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"text": "t", "labels": ["a"]}, {"text": "u", "labels": None}])
+    with pytest.raises(InputError, match=r"line 2: 'labels' is null; write \[\] where"):
+        Multilabel().read(path, Columns())
 
 
 def test_sets_are_the_same_in_all_formats(tmp_path: Path) -> None:

@@ -212,6 +212,19 @@ def test_imbalance_is_noted(model: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "the best checkpoint by accuracy" in said
 
 
+def test_only_labels_of_texts_are_weighed(model: Path, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"text": "a", "value": 1.0}, {"text": "b", "value": 2.0}])
+    with pytest.raises(ConfigError, match=r"class_weights = 'inverse': .* not in regress; leave it out"):
+        finetune(
+            "regress",
+            model=model,
+            train=path,
+            dev=path,
+            out=tmp_path / "out",
+            settings=FinetuneSettings(class_weights="inverse"),
+        )
+
+
 def test_a_folder_that_holds_something_is_left_alone(model: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
