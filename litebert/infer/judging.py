@@ -127,7 +127,7 @@ def _check(task: AnyTask, questions: Questions, labels: tuple[str, ...]) -> None
     if questions.perturb and task.places:
         raise ConfigError(
             f"--perturb: the truth of {task.name} is places in the text, which another wording moves; it is for "
-            "classify, multilabel, regress and choice"
+            "classify, multilabel, regress, choice and embed"
         )
     for name, label in questions.labels.items():
         if label and label not in labels:

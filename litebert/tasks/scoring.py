@@ -97,7 +97,7 @@ def _squad_answers(path: str | Path) -> dict[str, str] | None:
     if not isinstance(value, dict) or "id" in value:
         return None
     wrong = {key: answer for key, answer in value.items() if not isinstance(answer, str)}
-    if wrong and len(wrong) < len(value) and not FIELDS.keys() & value.keys():  # it is no record
+    if wrong and not FIELDS.keys() & value.keys():  # it is no record
         key, answer = next(iter(wrong.items()))
         raise InputError(
             f'{path}: {json.dumps(answer)[:60]} for the id {key!r} is no answer; write a text, "" for none'

@@ -43,6 +43,9 @@ STUCK, SOLVED = 0.995, 0.01
 """Where the training loss never comes below this share of what it was at first, nothing is learnt; unless it was below
 SOLVED from the start, as a probed head's may be."""
 
+STILL = 1e-4
+"""Nor is anything learnt where all losses on the dev rows, which know no dropout, differ by less than this share."""
+
 ORDER, SUBSET = 3, 4
 """Domains of random numbers, beside the seed."""
 
@@ -205,9 +208,15 @@ def ended(result: Fit, done: int, steps: Steps, patience: int) -> bool:
         result.problem = f"the same answer for every dev row until step {done}"
     elif finished and len(looks) > 2 and min(look.loss for look in looks[1:]) > max(STUCK * looks[0].loss, SOLVED):
         result.problem = f"the training loss stays at {looks[0].loss:.4g} until step {done}"
+    elif finished and len(looks) > 2 and _still([look.metrics["loss"] for look in result.evaluations]):
+        result.problem = f"the loss on the dev rows stays at {looks[0].metrics['loss']:.4g} until step {done}"
     elif stale and done < steps.total:
         result.stopped = f"no better result in {patience} looks at the dev set, until epoch {looks[-1].epoch:.3g}"
     return bool(result.problem or result.stopped)
+
+
+def _still(losses: list[float]) -> bool:
+    return max(losses) > SOLVED and max(losses) - min(losses) < STILL * max(losses)
 
 
 def take_step(

@@ -147,6 +147,7 @@ RISING = [(0.6, 0.9), (0.7, 0.8), (0.8, 0.7)]
         ([(0.5, 0.7)] * 4, 4, 0, "", ""),  # it may still come
         ([(0.5, 0.7), (0.55, 0.699), (0.52, 0.699)], 10, 0, "", "the training loss stays at 0.7 until step 10"),
         ([(0.5, 0.7), (0.55, 0.699)], 10, 0, "", ""),  # two looks say little
+        ([(0.6, 0.7), (0.6, 0.65), (0.6, 0.72)], 10, 0, "", "the loss on the dev rows stays at 0.4 until step 10"),
         ([(0.5, 0.7), (0.55, 0.699), (0.52, 0.6)], 10, 0, "", ""),
     ],
 )
@@ -182,11 +183,11 @@ def test_a_good_start_does_not_end_a_fit_that_gets_better() -> None:
     done = Fit(rate=1e-3, primary_metric="accuracy")
     model, steps = torch.nn.Linear(1, 1), Steps(total=100, per_epoch=10, evaluate_every=10)
     for step, accuracy in enumerate([0.9, 0.5, 0.6, 0.7, 0.7]):
-        done.add(Evaluation(10 * step, step, 1 - 0.1 * step, {"accuracy": accuracy, "loss": 1.0}), model)
+        done.add(Evaluation(10 * step, step, 1 - 0.1 * step, {"accuracy": accuracy, "loss": 1 - accuracy}), model)
     assert done.best is not None
     assert done.best.step == 0
     assert done.looks_since_best == 1
     assert not ended(done, 40, steps, patience=2)
-    done.add(Evaluation(50, 5, 0.5, {"accuracy": 0.6, "loss": 1.0}), model)
+    done.add(Evaluation(50, 5, 0.5, {"accuracy": 0.6, "loss": 0.4}), model)
     assert ended(done, 50, steps, patience=2)
     assert "no better result in 2 looks" in done.stopped
