@@ -96,7 +96,7 @@ def numbered(reader: Reader) -> Reader:
 
     def read(files: Sequence[Path]) -> Part:
         part = reader(files)
-        return Part([{"id": number, **row} for number, row in enumerate(part.rows)], part.notes)
+        return Part([{"id": str(number), **row} for number, row in enumerate(part.rows)], part.notes)
 
     return read
 

@@ -126,6 +126,7 @@ def test_files_for_the_server(everything: Table, public: Path) -> None:
     folder = everything.out / "server" / "seed-1"
     assert sorted(file.name for file in folder.iterdir()) == [
         "CoLA.tsv",
+        "MRPC.tsv",
         "RTE.tsv",
         "SST-2.tsv",
         "STS-B.tsv",
@@ -136,10 +137,14 @@ def test_files_for_the_server(everything: Table, public: Path) -> None:
         assert rows[0] == ["index", "prediction"]
         assert [row[0] for row in rows[1:]] == [str(i) for i in range(6)]
         assert {row[1] for row in rows[1:]} <= set(answers)
+    sameness = (folder / "MRPC.tsv").read_text().splitlines()[1:]
+    test = everything.lines[[line.one.name for line in everything.lines].index("mrpc")].material.file("test")
+    assert [line.split("\t")[0] for line in sameness] == [str(i) for i in range(len(test.read_text().splitlines()))]
+    assert {line.split("\t")[1] for line in sameness} <= set("01")
     values = [float(line.split("\t")[1]) for line in (folder / "STS-B.tsv").read_text().splitlines()[1:]]
     assert all(0 <= value <= 5 for value in values)
     assert everything.server_notes()[0] == (
-        "server/seed-1: CoLA, RTE, SST-2, STS-B, WNLI; the server also wants MRPC, QNLI, MNLI-m, MNLI-mm, AX, QQP"
+        "server/seed-1: CoLA, MRPC, RTE, SST-2, STS-B, WNLI; the server also wants QNLI, MNLI-m, MNLI-mm, AX, QQP"
     )
 
 
@@ -421,7 +426,7 @@ def test_a_folder_of_another_model_or_recipe(
     benchmark("ner", model=model, out=out, data=public, settings=settings(finetune=FAST | {"epochs": 1.0}))
     before = results(out)
     refused(capsys, command(model, public, out), "wnut17 is there for results with epochs = 1.0", "2.0 now")
-    refused(capsys, command(model, public, out, "--set=sets.wnut17.train_rows=5"), "wnut17 with")
+    refused(capsys, command(model, public, out, "--set=sets.wnut17.train_rows=5"), "wnut17 is there for results with")
     other = tmp_path / "other"
     shutil.copytree(model, other)
     (other / "litebert.json").write_text(json.dumps(json.loads((other / "litebert.json").read_text()) | {"task": "x"}))
