@@ -89,6 +89,22 @@ PHRASES = {
     "in spite of": "despite", "despite": "in spite of", "because of": "on account of", "in addition to": "besides",
     "is able to": "can", "are able to": "can", "am able to": "can", "was able to": "could", "were able to": "could",
     "at this point in time": "now", "as soon as possible": "as quickly as possible", "in my opinion": "to my mind",
+    "a lot of": "lots of", "lots of": "plenty of", "plenty of": "lots of", "a great deal of": "much",
+    "a number of": "several", "all kinds of": "all sorts of", "all sorts of": "all kinds of", "kind of": "sort of",
+    "sort of": "kind of", "each and every": "every", "the whole": "the entire", "the entire": "the whole",
+    "full of": "filled with", "filled with": "full of", "one of the most": "among the most",
+    "one of the best": "among the best", "one of the worst": "among the worst", "one of the few": "among the few",
+    "seems to": "appears to", "appears to": "seems to", "seem to": "appear to", "appear to": "seem to",
+    "it seems that": "it appears that", "turns out to be": "proves to be", "has to": "needs to", "have to": "need to",
+    "even though": "although", "although": "even though", "as if": "as though", "as though": "as if",
+    "rather than": "instead of", "such as": "like", "in fact": "indeed", "of course": "naturally",
+    "as a result": "consequently", "in other words": "that is to say", "on the other hand": "by contrast",
+    "at times": "sometimes", "from time to time": "now and then", "once again": "once more", "once more": "once again",
+    "over and over": "again and again", "these days": "nowadays", "right now": "at the moment",
+    "at the same time": "simultaneously", "in the end": "ultimately", "for the most part": "mostly",
+    "to begin with": "to start with", "prior to": "before", "in the course of": "during", "how come": "why",
+    "with regard to": "regarding", "with respect to": "regarding", "around the world": "across the world",
+    "looks like": "seems like", "on the whole": "all in all", "has to do with": "concerns", "have to do with": "concern",
 }  # fmt: skip
 """Said otherwise wherever they stand."""
 
