@@ -65,8 +65,8 @@ def judge_model(
     `ece`: the expected calibration error, where answers are classes. A pre-trained model without a task is judged on
     the held-out text of a prepared folder, see `held_out_metrics`. Where asked for: `abstained`, `coverage`,
     `selective_accuracy`, `aurc`, `aurc_best` (`selective_metrics`); `out_of_scope` {`rows`, `max_probability` {…},
-    `energy` {…}} (`separation`, `at_threshold`); `perturbed` {perturbation: {`changed`, metrics}}. Raises ConfigError
-    where the model's task does not have what is asked for, InputError for rows that cannot be used.
+    `energy` {…}} (`separation`, `at_threshold`); `perturbed` {perturbation: {`changed`, `flipped`, metrics}}. Raises
+    ConfigError where the model's task does not have what is asked for, InputError for rows that cannot be used.
     """
     questions, columns = questions or Questions(), columns or Columns()
     predictor = load(model, device=device)
@@ -86,7 +86,7 @@ def judge_model(
     if questions.out_of_scope is not None:
         metrics["out_of_scope"] = _unknowns(predictor, task, result, columns, questions)
     if questions.perturb:
-        metrics["perturbed"] = _perturbed(predictor, task, rows, questions.seed)
+        metrics["perturbed"] = _perturbed(predictor, task, result, questions.seed)
     return metrics
 
 
@@ -177,14 +177,20 @@ def _shown(labels: tuple[str, ...]) -> str:
     return ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
 
 
-def _perturbed(predictor: Predictor, task: AnyTask, rows: Labelled[Any, Any], seed: int) -> dict[str, Any]:
-    """For each perturbation the metrics, and `changed`, the share of rows that it changes at all."""
+def _perturbed(predictor: Predictor, task: AnyTask, clean: Judged, seed: int) -> dict[str, Any]:
+    """For each perturbation the metrics, `changed`, the share of rows that it changes at all, and, where answers are
+    classes, `flipped`, the share of answers that are others then."""
     result: dict[str, Any] = {}
+    rows = clean.rows
     for name in PERTURBATIONS:
         inputs = [_rewritten(given, name, (seed, row)) for row, given in enumerate(rows.inputs)]
         changed = sum(one != other for one, other in zip(inputs, rows.inputs, strict=True)) / len(rows)
-        metrics = judged(predictor, task, replace(rows, inputs=inputs), f"evaluating, {name}", notes=False).metrics
-        result[name] = {"changed": changed} | {k: v for k, v in metrics.items() if isinstance(v, float)}
+        found = judged(predictor, task, replace(rows, inputs=inputs), f"evaluating, {name}", notes=False)
+        result[name] = {"changed": changed}
+        if clean.decisions is not None and found.decisions is not None:
+            before, after = (one.decisions.logits.argmax(1) for one in (clean, found) if one.decisions is not None)
+            result[name]["flipped"] = float((before != after).mean())
+        result[name] |= {k: v for k, v in found.metrics.items() if isinstance(v, float)}
     return result
 
 

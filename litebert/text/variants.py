@@ -104,7 +104,8 @@ PHRASES = {
     "at the same time": "simultaneously", "in the end": "ultimately", "for the most part": "mostly",
     "to begin with": "to start with", "prior to": "before", "in the course of": "during", "how come": "why",
     "with regard to": "regarding", "with respect to": "regarding", "around the world": "across the world",
-    "looks like": "seems like", "on the whole": "all in all", "has to do with": "concerns", "have to do with": "concern",
+    "looks like": "seems like", "on the whole": "all in all", "has to do with": "concerns",
+    "have to do with": "concern",
 }  # fmt: skip
 """Said otherwise wherever they stand."""
 

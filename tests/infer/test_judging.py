@@ -328,7 +328,9 @@ def test_perturbed_beside_clean(litebert: Run, models: dict[str, Path], data: Pa
     assert found["typos"]["loss"] == pytest.approx(alone["loss"], abs=1e-6)
     assert found["typos"]["loss"] != metrics["loss"]
     assert found["lower"]["accuracy"] == metrics["accuracy"], "the tokenizer reads small letters"
-    assert found["british"]["changed"] == 0
+    assert found["british"]["changed"] == found["british"]["flipped"] == 0
+    answers, others = ([answer.label for answer in load(models["classify"]).predict(part)] for part in (ROWS, rows))
+    assert found["typos"]["flipped"] == np.mean([a != b for a, b in zip(answers, others, strict=True)])
     assert litebert(*ask)[1] == stdout
     assert litebert(*ask, "--seed", 2)[1] != stdout
 
