@@ -1,11 +1,12 @@
-"""Trials of teaching: what the student copies, rates, optimizers and lengths, each at equal minutes.
+"""Trials of teaching: what the student copies, rates, optimizers and lengths, each of equal arithmetic.
 
     LITEBERT_DATA=... python benchmarks/teaching.py STUDENT --data DIR[=WEIGHT] ... [--out runs/teaching] [--only ROW]
 
 Runs every row of recipes/teaching/trials.toml (or of --trials FILE) around recipes/teaching/base.toml on a student that
 `litebert compress` made; what is there already is not done again, what was interrupted goes on. Measures closeness to
 the teacher on held-out text, STS-B dev without fine-tuning, and CLINC150 with ten examples an intent. Writes
-teaching.json to docs/, prints the table, and ends with one JSON line.
+what was measured into teaching.json beside the runs, with what stood there of other rows (--table FILE; that of the
+first trials is docs/teaching.json), prints the table, and ends with one JSON line.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from litebert import config
+from litebert.files import write_text
 from litebert.train.corpora import weighted
 from litebert.train.distill import DistillSettings, distill
 from litebert.train.hooks import read_metrics
@@ -47,10 +49,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/teaching"))
     parser.add_argument("--only", nargs="+", help="rows; all of them where not given")
     parser.add_argument("--trials", type=Path, default=RECIPES / "trials.toml")
-    parser.add_argument("--table", type=Path, default=Path("docs/teaching.json"))
+    parser.add_argument("--table", type=Path, help="where not given, teaching.json in --out")
     arguments = parser.parse_args()
     folders = weighted(arguments.data)
-    table: dict[str, dict[str, float]] = {}
+    file = arguments.table or arguments.out / "teaching.json"
+    table: dict[str, dict[str, float]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     print("| trial | steps | tokens | cosine | hidden | STS-B dev | CLINC150 |\n|---|---|---|---|---|---|---|")
     for row, assignments in config.read_toml(arguments.trials).items():
         if arguments.only and row not in arguments.only:
@@ -62,7 +65,7 @@ def main() -> None:
             f"{r['sts_b']:.1f} | {r['clinc150']:.1f} |",
             flush=True,
         )
-    arguments.table.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(table, indent=1) + "\n")
     print(json.dumps(table))
 
 

@@ -94,7 +94,8 @@ def distill(*, run: RunFlags, model: str | None = None, teacher: str | None = No
     model
         Folder of the student.
     teacher
-        Folder or name of the teacher; both have the tokenizer that the text was prepared with.
+        Folder or name of the teacher. Where both have one tokenizer, --data are folders prepared with it; where they
+        differ, files or folders of text.
     """
     from litebert.train.distill import DistillSettings
     from litebert.train.distill import distill as start
@@ -104,7 +105,7 @@ def distill(*, run: RunFlags, model: str | None = None, teacher: str | None = No
 
 
 def report(run: Path, /, *, out: Path | None = None) -> Answer:
-    """Write what a run of pretrain did as one HTML page that needs nothing but itself.
+    """Write what a run of pretrain or distill did as one HTML page that needs nothing but itself.
 
     Parameters
     ----------

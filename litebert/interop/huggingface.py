@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from litebert.data.catalog import read_catalog, shipped
 from litebert.errors import ConfigError, ModelFolderError, OutputError, TokenizerError
 from litebert.files import new_folder, sha256
 from litebert.interop import configs
@@ -265,7 +266,10 @@ def read_config(folder: str | Path) -> AlbertConfig:
     """Read the config of a model folder; raises ModelFolderError where there is none that makes sense."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ModelFolderError(f"{folder} is no folder: name a model folder, with {CONFIG} and {WEIGHTS} in it")
+        names = ", ".join(sorted({*shipped(), *read_catalog()}))
+        raise ModelFolderError(
+            f"{folder} is no folder: name a model folder, with {CONFIG} and {WEIGHTS} in it, or one of {names}"
+        )
     values = read_json(folder / CONFIG)
     kind = values.get("model_type")
     if kind not in ("albert", configs.NATIVE, *FAMILIES):
