@@ -26,7 +26,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno == errno.EFBIG:
             raise OutputError(f"{shown} cannot be written: {error.strerror}; raise the limit (ulimit -f)") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(f"{shown}: the disk is full; free some space and run the same command again") from error
+            raise full_disk(path) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise OutputError(f"{shown}: no permission to write here; choose another folder") from error
         if _concerns(error, path):
@@ -35,8 +35,16 @@ def disk_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         # safetensors writes by itself, and raises an error of its own kind.
         if os.strerror(errno.ENOSPC) in str(error):
-            raise OutputError(f"{shown}: the disk is full; free some space and run the same command again") from error
+            raise full_disk(path) from error
         raise
+
+
+def full_disk(path: Path) -> OutputError:
+    """What to say where there is no room for a file."""
+    return OutputError(
+        f"{_shown(path)}: the disk is full; free some space and give the same command again, a run that has begun with "
+        "--resume"
+    )
 
 
 def _shown(path: Path) -> Path:

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from litebert.console import log, progress
 from litebert.data.catalog import Entry, difference, entry_of, places
-from litebert.errors import DataFolderError, OutputError
-from litebert.files import new_folder
+from litebert.errors import DataFolderError
+from litebert.files import full_disk, new_folder
 
 HUB = "https://huggingface.co"
 SOURCE = "SOURCE.txt"
@@ -110,7 +110,7 @@ def _from_packages(name: str, entry: Entry, folder: Path, _: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         if "No space left" in done.stderr:
-            raise OutputError(f"{folder.parent}: the disk is full; free some space and run the same command again")
+            raise full_disk(folder.parent)
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "No module" in line]
         raise _Unavailable(f"pip: {lines[-1].removeprefix('ERROR: ') if lines else 'no answer'}")
     try:
