@@ -1,7 +1,7 @@
 """How fast a student is taught, and what share that is of the machine's matrix products alone.
 
     litebert compress all-MiniLM-L6-v2 --out runs/small-start --start average
-    python benchmarks/teaching_speed.py runs/small-start --data DIR[=WEIGHT] ... [--recipe recipes/small.toml]
+    python benchmarks/teaching_speed.py runs/small-start --data DIR[=WEIGHT] ... [--recipe FILE]
 
 Whole steps: making the batch, the teacher's forward pass, the student's forward and backward, clipping, optimizer.
 Useful arithmetic is that of the encoders on real tokens: the student's three times (forward, and twice as much
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("student", type=Path)
     parser.add_argument("--data", nargs="+", required=True, metavar="DIR[=WEIGHT]")
-    parser.add_argument("--recipe", type=Path, default=Path("recipes/small.toml"))
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/small/leg-1.toml"))
     parser.add_argument("--batch-size", type=int, nargs="+", default=[24, 64])
     arguments = parser.parse_args()
     folders = weighted(arguments.data)
