@@ -323,7 +323,7 @@ def test_what_is_asked_wrongly(start: Path, tmp_path: Path, capsys: Any) -> None
         (["predict", str(texts), "--model", str(start), "--task", "embed", "--text-pair", "score"], "one text a row"),
         (
             ["evaluate", "--predictions", str(texts), "--gold", str(texts), "--task", "embed"],
-            "embeddings are not scored",
+            "vectors are not scored",
         ),
     ):
         with pytest.raises(SystemExit) as stop:
