@@ -1,6 +1,7 @@
 """Turning other programs' ALBERT checkpoints into our model folder."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -87,7 +88,9 @@ def _generator() -> torch.Generator:
 
 def _unpickle(path: Path) -> dict[str, Tensor]:
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused below
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
         return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
     except pickle.UnpicklingError as error:
         raise ModelFolderError(
