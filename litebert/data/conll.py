@@ -6,12 +6,15 @@ in          O
 Milton      B-place
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from litebert.data.packing import reading, split_name, unpacked
 from litebert.errors import InputError
+
+_TAG = re.compile(r"O|[A-Z]-\S+")
 
 
 class Sentence(NamedTuple):
@@ -24,7 +27,10 @@ class Sentence(NamedTuple):
 
 
 def read_conll(source: str | Path) -> Iterator[Sentence]:
-    """Yield the sentences of a file, plain or packed; lines of documents' beginnings (-DOCSTART-) are left out.
+    """Yield the sentences of a file, plain or packed.
+
+    Lines of documents' beginnings (-DOCSTART-) are left out, and comments before a sentence ("# id 7", as in CoNLL-U
+    and MultiCoNER), which end in no tag.
 
     Columns stand between tabs, else between spaces. Raises InputError, naming the line, where a word has no tag.
     """
@@ -47,6 +53,8 @@ def read_conll(source: str | Path) -> Iterator[Sentence]:
                 continue
             fields = text.split("\t") if "\t" in text else text.split(" ")
             fields = [field.strip() for field in fields if field.strip()]
+            if not words and text.startswith("# ") and not _TAG.fullmatch(fields[-1]):
+                continue
             if len(fields) < 2:
                 raise InputError(
                     f"{path}, line {number}: {text!r} is a word without a tag; give both on every line, as in 'Milton "

@@ -181,6 +181,15 @@ def test_what_may_follow(labels: str, follows: list[str], never: list[str]) -> N
     assert not any(map(follow, never))
 
 
+def test_comments_are_no_words_and_number_signs_are(tmp_path: Path) -> None:
+    path = tmp_path / "rows.conll"
+    path.write_text("# id 7\tdomain=en\n# text = a b\nAnna B-P\n# O\n\n# sent_id = 2\n# NN O\n#one O\n")
+    assert Ner().read(path, Columns()).inputs == ["Anna #", "# #one"]
+    path.write_text("Anna B-P\n# text\n")
+    with pytest.raises(InputError, match="line 2: 'text' is no tag"):
+        Ner().read(path, Columns())
+
+
 @pytest.mark.parametrize("name", ["rows.conll", "rows.txt", "rows.bio.gz"])
 def test_columns_are_read_as_spans(tmp_path: Path, name: str) -> None:
     rows = [row for row in ner_rows() if row["text"].endswith("home") or row["text"].endswith("cat")]
