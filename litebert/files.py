@@ -151,6 +151,8 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
                 if attempt == 0:
                     continue
             break
+    if not lock.is_locked and not folder.is_dir():
+        raise OutputError(f"{folder} cannot be made; choose another place")
     if wait and not lock.is_locked:
         raise in_use(folder)
     try:

@@ -55,3 +55,9 @@ def test_a_folder_that_another_process_has_is_refused(tmp_path: Path) -> None:
         with held(tmp_path / "out") as ours:
             assert not ours
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc here, where folders cannot be made")
+def test_a_place_where_no_folder_can_be_is_not_said_to_be_in_use() -> None:
+    with pytest.raises(OutputError, match="/proc/litebert cannot be"), held(Path("/proc/litebert")):
+        pass

@@ -26,7 +26,7 @@ from torch import Tensor
 from litebert.console import log, progress
 from litebert.data.sample import Sample, sample_sentences
 from litebert.errors import ConfigError, InputError, ModelFolderError
-from litebert.files import new_folder, require_empty
+from litebert.files import held, new_folder, require_empty
 from litebert.interop.compressed import Closeness, CompressReport, closeness
 from litebert.interop.factorize import Factorized, copied, factorize, sensitivity, sentence_vectors
 from litebert.interop.huggingface import read_model, write_model
@@ -99,6 +99,8 @@ def compress(
     """
     source, out = Path(source), Path(out)
     require_empty(out)
+    with held(out):  # where nothing can be written, that is said before all the computing
+        pass
     loaded = read_model(source)
     if not has_tokenizer(source):
         raise ModelFolderError(
