@@ -109,6 +109,7 @@ def test_a_question_stands_whole_before_every_window(tokenizer: Tokenizer) -> No
     assert builder.add_question(question, context, stride=10) == 0
     assert builder.add_question(list(range(100, 150)), context, None) == 50 - 14, "half of the room"
     assert builder.add_question(list(range(100, 120)), [7, 8], None) == 0, "there is room for all of it"
+    assert builder.add_question(list(range(100, 150)), [7, 8], None) == 50 - 27, "all but the two of the context"
     assert builder.add_question(question, [], 10) == 0
     examples = builder.build()
     seen = set[int]()
