@@ -259,8 +259,8 @@ class ExamplesBuilder:
     def add_question(self, question: Sequence[int], context: Sequence[int], stride: int | None) -> int:
         """Add a row whose first text stands whole before every window of the second.
 
-        stride: tokens from the beginning of one window to that of the next, at most a whole window. A question takes half
-        of the room at most, or what the context leaves; returns how many of its tokens, at its end, did not fit.
+        stride: tokens from the beginning of one window to that of the next, at most a whole window. A question takes
+        half of the room at most, or what the context leaves; returns how many of its tokens, at its end, did not fit.
         """
         cls, end, between = self._cls_id, self._end, self._between
         room = self._max_length - 2 - len(between)
