@@ -111,6 +111,11 @@ class Line:
         errors = [error_of_bins(bins) for bins in self.bins(before=before)]
         return float(np.mean(errors)) if errors else None
 
+    def calibration_cells(self) -> list[str]:
+        """The set, that error in percent, and what it was without the temperature."""
+        errors = (self.calibration_error(before=before) for before in (False, True))
+        return [self.one.title, *("–" if error is None else f"{100 * error:.1f}" for error in errors)]
+
     def confusion(self) -> dict[str, dict[str, int]]:
         """Right label, answer, rows: summed over the model's seeds."""
         total: dict[str, dict[str, int]] = {}
@@ -257,13 +262,7 @@ class Table:
             if line.unknown():
                 parts += [f"## {line.one.title}: texts of none of its labels", UNKNOWN]
                 parts.append(_markdown(*line.unknown_cells()))
-        sure = [
-            [line.one.title, f"{100 * error:.1f}", "–" if before is None else f"{100 * before:.1f}"]
-            for line in self.lines
-            if (error := line.calibration_error()) is not None
-            for before in [line.calibration_error(before=True)]
-        ]
-        if sure:
+        if sure := [line.calibration_cells() for line in self.lines if line.calibration_error() is not None]:
             parts += ["## Expected calibration error on the test rows, in percent"]
             parts.append(_markdown(["set", "as it answers", "before temperature scaling"], sure))
         notes = [f"- **{line.one.title}**: {'; '.join(line.notes())}." for line in self.lines if line.notes()]

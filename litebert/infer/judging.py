@@ -188,8 +188,8 @@ def _perturbed(predictor: Predictor, task: AnyTask, clean: Judged, seed: int) ->
         found = judged(predictor, task, replace(rows, inputs=inputs), f"evaluating, {name}", notes=False)
         result[name] = {"changed": changed}
         if clean.decisions is not None and found.decisions is not None:
-            before, after = (one.decisions.logits.argmax(1) for one in (clean, found) if one.decisions is not None)
-            result[name]["flipped"] = float((before != after).mean())
+            others = clean.decisions.logits.argmax(1) != found.decisions.logits.argmax(1)
+            result[name]["flipped"] = float(others.mean())
         result[name] |= {k: v for k, v in found.metrics.items() if isinstance(v, float)}
     return result
 
