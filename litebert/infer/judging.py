@@ -20,7 +20,7 @@ from litebert.infer.abstaining import answer_field, sureness
 from litebert.infer.predictor import Judged, Predictor, held_out, judged, load, task_to_judge
 from litebert.model.outputs import window_means
 from litebert.tasks.table import AnyTask
-from litebert.text.perturb import PERTURBATIONS, perturb
+from litebert.text.perturb import PERTURBATIONS
 
 ONE_LABEL = "single_label_classification"
 
@@ -124,11 +124,6 @@ def _check(task: AnyTask, questions: Questions, labels: tuple[str, ...]) -> None
     for option, wanted in (("--labels", questions.labels), ("--out-of-scope", questions.out_of_scope)):
         if wanted and task.problem_type != ONE_LABEL:
             raise ConfigError(f"{option} is for models that give one label (classify), not for {task.name}")
-    if questions.perturb and task.places:
-        raise ConfigError(
-            f"--perturb: the truth of {task.name} is places in the text, which another wording moves; it is for "
-            "classify, multilabel, regress, choice and embed"
-        )
     for name, label in questions.labels.items():
         if label and label not in labels:
             raise ConfigError(f"--labels {name}={label}: the model has no label {label!r}; it has {_shown(labels)}")
@@ -183,25 +178,18 @@ def _perturbed(predictor: Predictor, task: AnyTask, clean: Judged, seed: int) ->
     result: dict[str, Any] = {}
     rows = clean.rows
     for name in PERTURBATIONS:
-        inputs = [_rewritten(given, name, (seed, row)) for row, given in enumerate(rows.inputs)]
+        pairs = zip(rows.inputs, rows.targets, strict=True)
+        made = [task.perturbed(name, given, target, seed, row) for row, (given, target) in enumerate(pairs)]
+        inputs, targets = ([one[side] for one in made] for side in (0, 1))
         changed = sum(one != other for one, other in zip(inputs, rows.inputs, strict=True)) / len(rows)
-        found = judged(predictor, task, replace(rows, inputs=inputs), f"evaluating, {name}", notes=False)
+        written = replace(rows, inputs=inputs, targets=targets)
+        found = judged(predictor, task, written, f"evaluating, {name}", notes=False)
         result[name] = {"changed": changed}
-        if clean.decisions is not None and found.decisions is not None:
+        if clean.decisions is not None and found.decisions is not None and not task.places:
             others = clean.decisions.logits.argmax(1) != found.decisions.logits.argmax(1)
             result[name]["flipped"] = float(others.mean())
         result[name] |= {k: v for k, v in found.metrics.items() if isinstance(v, float)}
     return result
-
-
-def _rewritten(given: Any, name: str, key: tuple[int, ...]) -> Any:
-    """An input with all its texts perturbed: a text, or a tuple of such, named or not."""
-    if isinstance(given, str):
-        return perturb(name, given, *key)
-    if not isinstance(given, tuple):
-        return given
-    parts = [_rewritten(part, name, (*key, i)) for i, part in enumerate(given)]
-    return given._make(parts) if hasattr(given, "_make") else tuple(parts)
 
 
 def _unknowns(

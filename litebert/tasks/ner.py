@@ -28,6 +28,7 @@ from litebert.evaluate.metrics import Doubles, Floats, Metrics
 from litebert.tasks.imitation import divergence
 from litebert.tasks.spans import Spans, conll_rows, spans_of
 from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Task, Weighting, Windowing, sequence_of, shares
+from litebert.text.perturb import perturb_between
 from litebert.text.tokenizer import Tokenizer
 
 _ALONE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -132,6 +133,11 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
         assert columns.label is not None
         text = self.input(fields, columns, where)
         return spans_of(value_of(fields, columns.label, where), columns.label, where, len(text))
+
+    def perturbed(self, name: str, given: str, target: Spans, *key: int) -> tuple[str, Spans]:
+        """The entities are perturbed as well, and move with the text."""
+        text, at = perturb_between(name, given, [place for span in target for place in span[:2]], *key)
+        return text, tuple(Chunk(at[span.start], at[span.end], span.label) for span in target)
 
     def input_notes(self, inputs: Sequence[str]) -> list[str]:
         """Count texts that are empty."""

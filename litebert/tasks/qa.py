@@ -4,10 +4,10 @@ Windows advance over the context, the question whole before each; the best spans
 Devlin et al. 2019 do. Dimensions: R questions, n sequences, T tokens, P pieces of a context.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,6 +37,7 @@ from litebert.tasks.task import (
     grouped_log_softmax,
     sequence_of,
 )
+from litebert.text.perturb import perturb, perturb_between
 from litebert.text.tokenizer import Tokenizer
 
 LONGEST_ANSWER = 30
@@ -175,6 +176,17 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         assert columns.label is not None
         context = self.input(fields, columns, where).context
         return Target(given_answers(value_of(fields, columns.label, where), columns.label, where, context))
+
+    def perturbed(self, name: str, given: Question, target: Target, *key: int) -> tuple[Question, Target]:
+        """Question, context, and the answers in it, wherever these stand then; others stay."""
+        ranges: dict[Given, tuple[int, int]] = {}
+        for answer in target.answers:
+            if answer.text and (start := place_of(answer, given.context)) is not None:
+                ranges[answer] = start, start + len(answer.text)
+        context, at = perturb_between(name, given.context, itertools.chain(*ranges.values()), *key, 1)
+        moved = {answer: Given(context[at[start] : at[end]], at[start]) for answer, (start, end) in ranges.items()}
+        answers = tuple(moved.get(answer, answer) for answer in target.answers)
+        return Question(perturb(name, given.question, *key, 0), context), Target(answers)
 
     def read(self, source: str | Path, wanted: Columns, trained: Columns | None = None) -> Labelled[Question, Target]:
         """Raises InputError where all answers are empty, as in files whose answers were taken out."""
@@ -475,7 +487,7 @@ def _candidates(encoded: QaEncoded, outputs: Floats) -> Iterator[Candidates]:
                 place = (int(offsets[shift + begin, 0]), int(offsets[shift + last, 1]))
                 scores[place] = max(score, scores.get(place, -np.inf))
         ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-        best = list(islice((item for item in ranked if context[slice(*item[0])].strip()), BEST))
+        best = list(itertools.islice((item for item in ranked if context[slice(*item[0])].strip()), BEST))
         yield Candidates([place for place, _ in best], np.array([score for _, score in best], np.float64), none)
 
 

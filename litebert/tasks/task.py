@@ -31,6 +31,7 @@ from litebert.data.rows import Row, place, read_rows
 from litebert.errors import ConfigError, InputError
 from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.metrics import Bools, Floats, Metrics
+from litebert.text.perturb import perturb_all
 from litebert.text.tokenizer import Tokenizer
 
 DIGITS = 6
@@ -209,6 +210,10 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     def size(self, given: InputT) -> int:
         """About how many characters an input has."""
         return sum(len(text) for text in _texts(given))
+
+    def perturbed(self, name: str, given: InputT, target: TargetT, *key: int) -> tuple[InputT, TargetT]:
+        """A row whose texts are all perturbed (see `litebert.text.perturb`), and what is true of it then."""
+        return perturb_all(name, given, *key), target
 
     def input_notes(self, inputs: Sequence[InputT]) -> list[str]:
         """What is unusual about inputs, counted."""

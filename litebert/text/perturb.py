@@ -6,13 +6,16 @@
     synonyms    words of a small list
     paraphrase  contractions, other common phrases, "there is", politeness
 
-Labels of whole texts stay true, places in the text do not. The number of negation words never changes. English; other
-texts stay as they are, but for their case. Randomness is an argument: a text and a generator give one result.
+Labels of whole texts stay true; places in a text move, see `perturb_between`. The number of negation words never
+changes. English; other texts stay as they are, but for their case. Randomness is an argument: a text and a generator
+give one result.
 """
 
 import functools
+import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +32,8 @@ from litebert.text.variants import (
 
 Perturbation = Callable[[str, np.random.Generator], str]
 
+TextsT = TypeVar("TextsT")
+
 TYPO_RATE = 0.1
 """Share of the words of four letters or more that get a typo."""
 _SHORTEST = 4
@@ -44,6 +49,30 @@ _NAME = re.compile(r"[@#/\\_\[\]<>{}0-9]|\w\.\w")
 def perturb(name: str, text: str, *key: int) -> str:
     """Perturb a text by the name in PERTURBATIONS; `key`: seed, row, part of the row."""
     return PERTURBATIONS[name](text, np.random.default_rng([_DOMAIN, *key]))
+
+
+def perturb_all(name: str, given: TextsT, *key: int) -> TextsT:
+    """Perturb a text, or every text of a tuple of them, named or nested; what is none stays."""
+    made: object = given
+    if isinstance(given, str):
+        made = perturb(name, given, *key)
+    elif isinstance(given, tuple):
+        parts = [perturb_all(name, part, *key, i) for i, part in enumerate(given)]
+        made = given._make(parts) if hasattr(given, "_make") else tuple(parts)
+    return made  # type: ignore[return-value]
+
+
+def perturb_between(name: str, text: str, places: Iterable[int], *key: int) -> tuple[str, dict[int, int]]:
+    """Perturb a text whose parts between `places`, numbers of characters, are to be found again.
+
+    Returns the text, and where these places are in it: no phrase across one is said otherwise.
+    """
+    cuts = sorted({0, len(text), *places})
+    moved, made = {0: 0}, ""
+    for part, (start, end) in enumerate(itertools.pairwise(cuts)):
+        made += perturb(name, text[start:end], *key, part)
+        moved[end] = len(made)
+    return made, moved
 
 
 def negations(text: str) -> int:

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from litebert.cli import main
+from litebert.data.questions import Given
 from litebert.data.rows import read_rows
 from litebert.data.shards import TOKENIZER_FOLDER
-from litebert.infer.judging import Questions, _rewritten, judge_model, named_labels
+from litebert.evaluate.entities import Chunk
+from litebert.infer.judging import Questions, judge_model, named_labels
 from litebert.infer.predictor import load
 from litebert.tasks.choice import Choices
+from litebert.tasks.ner import Ner
+from litebert.tasks.qa import Question, QuestionAnswering, Target
 from litebert.tasks.texts import TextInput
-from litebert.text.perturb import PERTURBATIONS, perturb
+from litebert.text.perturb import PERTURBATIONS, perturb, perturb_all
 from litebert.text.tokenizer import load_tokenizer
 from tests.labelled import ROWS, small_model, write_csv, write_jsonl
 from tests.tasks.rows import choice_rows, ner_rows, squad, write_json
@@ -337,10 +341,10 @@ def test_perturbed_beside_clean(litebert: Run, models: dict[str, Path], data: Pa
 
 def test_pairs_and_choices_on_all_sides(models: dict[str, Path], tmp_path: Path) -> None:
     given = Choices("I'm here", "", ("I'm there", "nowhere"))
-    assert _rewritten(given, "paraphrase", (1,)) == Choices("I am here", "", ("I am there", "nowhere"))
-    assert _rewritten(TextInput("Center", "Color"), "british", (1,)) == ("Centre", "Colour")
-    assert _rewritten(TextInput("Center", None), "british", (1,)) == TextInput("Centre", None)
-    assert _rewritten(3, "british", (1,)) == 3
+    assert perturb_all("paraphrase", given, 1) == Choices("I am here", "", ("I am there", "nowhere"))
+    assert perturb_all("british", TextInput("Center", "Color"), 1) == TextInput("Centre", "Colour")
+    assert perturb_all("british", TextInput("Center", None), 1) == TextInput("Centre", None)
+    assert perturb_all("british", 3, 1) == 3
     rows = write_jsonl(tmp_path / "choices.jsonl", choice_rows())
     metrics = judge_model(models["choice"], rows, questions=Questions(perturb=True))
     assert metrics["perturbed"]["upper"]["changed"] == 1
@@ -355,10 +359,44 @@ def test_sets_and_numbers(models: dict[str, Path], tmp_path: Path, task: str) ->
     assert {"micro_f1" if task == "multilabel" else "pearson"} <= set(found["typos"])
 
 
-def test_places_are_not_perturbed(litebert: Run, models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+def test_entities_move_with_the_text(models: dict[str, Path], tmp_path: Path) -> None:
+    text, spans = "The color of Center City, in Ohio", (Chunk(13, 24, "place"), Chunk(29, 33, "place"))
+    made, moved = Ner().perturbed("british", text, spans, 1, 0)
+    assert made == "The colour of Centre City, in Ohio"
+    assert [made[span.start : span.end] for span in moved] == ["Centre City", "Ohio"]
+    assert Ner().perturbed("british", text, (), 1, 0) == (made, ())
     rows = write_jsonl(tmp_path / "ner.jsonl", ner_rows())
-    code, _, last = litebert("evaluate", "--model", models["ner"], "--data", rows, "--perturb")
-    assert code == 2
-    assert "--perturb: the truth of ner is places in the text" in last
+    metrics = judge_model(models["ner"], rows, questions=Questions(perturb=True))
+    assert list(metrics["perturbed"]) == list(PERTURBATIONS)
+    assert metrics["perturbed"]["upper"]["changed"] == 1
+    assert metrics["perturbed"]["upper"]["f1"] == metrics["f1"], "the tokenizer reads small letters"
+    assert "flipped" not in metrics["perturbed"]["upper"]
+    # As if the rows had been written so.
+    written = []
+    for i, row in enumerate(ner_rows()):
+        spans = tuple(Chunk(*span.values()) for span in row["entities"])
+        text, spans = Ner().perturbed("typos", row["text"], spans, 1, i)
+        written.append({"text": text, "entities": [span._asdict() for span in spans]})
+    assert written != ner_rows()
+    alone = judge_model(models["ner"], write_jsonl(tmp_path / "typos.jsonl", written))
+    assert metrics["perturbed"]["typos"]["loss"] == pytest.approx(alone["loss"], abs=1e-6)
+
+
+def test_answers_move_with_the_context(models: dict[str, Path], tmp_path: Path) -> None:
+    context = "I'm in the center. I'm there, in the theater center."
+    answers = (Given("center", 11), Given("I'm there", 0), Given("elsewhere", 3), Given("", -1), Given("theater", 37))
+    given, target = QuestionAnswering().perturbed("british", Question("What color?", context), Target(answers), 1, 0)
+    assert given == Question("What colour?", "I'm in the centre. I'm there, in the theatre centre.")
+    assert target.answers[2:4] == answers[2:4]
+    assert [answer.text for answer in target.answers] == ["centre", "I'm there", "elsewhere", "", "theatre"]
+    for answer in (*target.answers[:2], target.answers[-1]):
+        assert given.context[answer.start :].startswith(answer.text)
+    rows = write_json(tmp_path / "qa.json", squad())
+    metrics = judge_model(models["qa"], rows, questions=Questions(perturb=True))
+    assert metrics["perturbed"]["upper"]["f1"] == metrics["f1"], "the tokenizer reads small letters"
+    assert metrics["perturbed"]["typos"]["changed"] > 0
+
+
+def test_seed_of_perturbations(litebert: Run, models: dict[str, Path], data: Path) -> None:
     code, _, last = litebert("evaluate", "--model", models["classify"], "--data", data, "--perturb", "--seed=-1")
     assert (code, "--seed -1: expected 0 or more" in last) == (2, True)
