@@ -97,7 +97,14 @@ def find_columns(
         )
     if pair is not None and pair not in names:
         raise InputError(f"{source} has no column {pair!r}; {there(names)}; name the second texts: --text-pair COLUMN")
-    return Columns(text, pair, label_column(names, wanted, source, trained, label_names) if label else None)
+    if not label:
+        return Columns(text, pair)
+    target = label_column(names, wanted, source, trained, label_names)
+    if target in (text, pair):
+        raise InputError(
+            f"{source}: the column {target!r} cannot hold both texts and labels; name two: --text COLUMN --label COLUMN"
+        )
+    return Columns(text, pair, target)
 
 
 def label_column(

@@ -38,7 +38,7 @@ def read_squad(source: str | Path) -> list[Row] | None:
         value = json.loads(content)
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8; save it as UTF-8") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if b"\n{" in content:
             return None
         raise InputError(f"{path} is not JSON ({error}); give SQuAD's JSON, or JSON lines named .jsonl") from None
@@ -64,8 +64,11 @@ def _questions(data: Any) -> Iterator[Row]:
                 row: Row = {"id": qa["id"], "question": qa["question"], "context": context}
                 if "title" in article:
                     row["title"] = article["title"]
+                impossible = qa.get("is_impossible", False)
+                if not isinstance(impossible, bool):
+                    raise TypeError(f"is_impossible is {impossible!r}, neither true nor false")
                 if "answers" in qa:
-                    row["answers"] = [] if qa.get("is_impossible") else qa["answers"]
+                    row["answers"] = [] if impossible else qa["answers"]
                 yield row
 
 

@@ -297,11 +297,20 @@ def _compressed(plain: IO[bytes], compression: str) -> contextlib.AbstractContex
 
 def json_line(record: Mapping[str, Any]) -> bytes:
     """Write one record as a line of valid JSON in UTF-8; NaN becomes null, dates become texts."""
-    values = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
+    values = _finite(record)
     try:
         return json.dumps(values, ensure_ascii=False, default=str).encode() + b"\n"
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say only by its number
         return json.dumps(values, default=str).encode() + b"\n"
+
+
+def _finite(value: object) -> object:
+    """The same value with None for the numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write_json(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:

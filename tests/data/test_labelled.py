@@ -59,6 +59,12 @@ def test_a_missing_column_names_those_there(present: str, wanted: Columns, messa
         find_columns(present.split(), wanted, "f", label=True)
 
 
+@pytest.mark.parametrize("column", ["text", "title"])
+def test_labels_are_not_what_is_read(column: str) -> None:
+    with pytest.raises(InputError, match=f"f: the column '{column}' cannot hold both texts and labels; name two"):
+        find_columns(["text", "title", "label"], Columns("text", "title", column), "f", label=True)
+
+
 def test_the_second_column_of_a_trained_pair_is_needed() -> None:
     with pytest.raises(InputError, match=r"no column 'b'; .*--text-pair"):
         find_columns(["a"], Columns(), "f", trained=Columns("a", "b"))

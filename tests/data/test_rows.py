@@ -146,9 +146,11 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 
 def test_json_is_valid_whatever_is_in_it(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    write_rows([{"a": float("nan"), "b": "\ud800", "c": "é"}], path)
+    nested = [{"x": float("inf")}, (0.5, float("nan"))]
+    write_rows([{"a": float("nan"), "b": "\ud800", "c": "é", "d": nested}], path)
     raw = path.read_bytes()
-    assert json.loads(raw, parse_constant=pytest.fail) == {"a": None, "b": "\ud800", "c": "é"}
+    expected = {"a": None, "b": "\ud800", "c": "é", "d": [{"x": None}, [0.5, None]]}
+    assert json.loads(raw, parse_constant=pytest.fail) == expected
 
 
 def test_nested_values_are_json_in_csv(tmp_path: Path) -> None:

@@ -339,7 +339,17 @@ def test_squad_files_without_their_parts(tmp_path: Path) -> None:
         TASK.read(write_json(tmp_path / "qa.json", data), Columns())
 
 
+def test_impossible_is_true_or_false(tmp_path: Path) -> None:
+    data = squad()
+    data["data"][1]["paragraphs"][0]["qas"][0]["is_impossible"] = "false"
+    with pytest.raises(InputError, match=r"after question 3 it is not SQuAD's JSON .is_impossible is 'false', neither"):
+        TASK.read(write_json(tmp_path / "qa.json", data), Columns())
+
+
 def test_files_that_are_no_squad(tmp_path: Path) -> None:
+    (tmp_path / "qa.json").write_text('{"data": ' + "[" * 100_000)
+    with pytest.raises(InputError, match=r"qa\.json is not JSON"):
+        TASK.read(tmp_path / "qa.json", Columns())
     (tmp_path / "qa.json").write_text("{'data': []}")
     with pytest.raises(InputError, match=r"qa\.json is not JSON"):
         TASK.read(tmp_path / "qa.json", Columns())
