@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, library
 
 from litebert.errors import ConfigError
 from litebert.model.packed import Bands
@@ -55,6 +55,24 @@ class Layout(NamedTuple):
     """(S + 1,) int32, for `varlen` alone"""
     bias: Tensor | None = None
     """(1, N, L, L), added to the scores: relative positions"""
+
+
+@library.custom_op("litebert::computed_once", mutates_args=())
+def _computed_once(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+@_computed_once.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def computed_once(x: Tensor) -> Tensor:
+    """A tensor without gradient as it is. Compiled for a CPU, every kernel that reads it would compute it again."""
+    if x.device.type == "cpu" and torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        result: Tensor = _computed_once(x)
+        return result
+    return x
 
 
 class Rearrange(torch.autograd.Function):
@@ -158,11 +176,11 @@ def packed_layout(
     return Layout(
         kernel,
         bands,
-        tuple(masks),
-        torch.cat(slots).clamp(max=total_tokens - 1),
-        begin + torch.minimum(token - starts[owner], limit),
-        torch.cat(filled)[:, None],
-        (token < ends[-1])[:, None],
+        tuple(map(computed_once, masks)),
+        computed_once(torch.cat(slots).clamp(max=total_tokens - 1)),
+        computed_once(begin + torch.minimum(token - starts[owner], limit)),
+        computed_once(torch.cat(filled)[:, None]),
+        computed_once((token < ends[-1])[:, None]),
     )
 
 
@@ -175,11 +193,10 @@ def dense_layout(attention_mask: Tensor) -> Layout:
 def rotary_angles(position_ids: Tensor, head_size: int, layout: Layout) -> Angles:
     """Angles of rotary positions (Su et al. 2021, base 10000); position_ids (T,)."""
     pair = torch.arange(0, head_size, 2, device=position_ids.device, dtype=torch.float32)  # (D / 2,)
-    angles = position_ids[:, None].float() * 10000.0 ** (-pair / head_size)  # (T, D / 2)
-    cos, sin = angles.cos(), angles.sin()
     if layout.slots is not None:
-        cos, sin = cos[layout.slots], sin[layout.slots]  # (P, D / 2)
-    return Angles(cos, sin)
+        position_ids = position_ids[layout.slots]  # (P,)
+    angles = position_ids[:, None].float() * 10000.0 ** (-pair / head_size)  # (P, D / 2), for `varlen` (T, D / 2)
+    return Angles(computed_once(angles.cos()), computed_once(angles.sin()))
 
 
 def rotate(x: Tensor, angles: Angles | None) -> Tensor:

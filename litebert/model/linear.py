@@ -6,23 +6,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+CHUNK = 512
+"""Tokens of a partial sum. With matrix units (AMX) partial sums of a weight's gradient take half as long as one product
+over all tokens, whose transposed operand they are slow to read; without such units there is no difference."""
 
-class AddBias(torch.autograd.Function):
-    """Add a bias (N,) to a product (T, N); its gradient is a product too, with a row of ones.
 
-    A sum over tokens is what compilers for CPUs are worst at: fused with the kernel before, it costs more than that.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, product: Tensor, bias: Tensor) -> Tensor:
-        """(T, N), (N,) -> (T, N), in the product's precision."""
-        return (product + bias).to(product.dtype)
+class Affine(torch.autograd.Function):
+    """A product and a bias, for a compiler for CPUs."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """(T, N) -> (T, N), (N,)."""
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(T, M), (N, M), (N,) -> (T, N), in the precision of x."""
+        used = weight.to(x.dtype)
+        ctx.save_for_backward(x, used)
+        return (F.linear(x, used) + bias).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(T, N) -> (T, M), (N, M), (N,).
+
+        The gradient of the bias is a product too, with a row of ones: a sum over tokens is what compilers for CPUs are
+        worst at; fused with the kernel before, it costs more than that.
+        """
+        x, weight = ctx.saved_tensors
         ones = gradient.new_ones(1, gradient.shape[0])
-        return gradient, (ones @ gradient)[0].float()
+        return gradient @ weight, transposed_product(gradient, x), (ones @ gradient)[0]
+
+
+def transposed_product(a: Tensor, b: Tensor) -> Tensor:
+    """Sum over tokens of the outer products of two rows: (T, N), (T, M) -> (N, M), in fp32 or more."""
+    precision = torch.promote_types(a.dtype, torch.float32)
+    whole = len(a) - len(a) % CHUNK
+    rest = (a[whole:].t() @ b[whole:]).to(precision)
+    if not whole:
+        return rest
+    parts = a[:whole].reshape(-1, CHUNK, a.shape[1]).transpose(1, 2) @ b[:whole].reshape(-1, CHUNK, b.shape[1])
+    total = parts.sum(0, dtype=precision)  # (K, N, M) -> (N, M)
+    return total + rest if whole < len(a) else total
 
 
 def linear(module: nn.Linear, x: Tensor) -> Tensor:
@@ -32,5 +52,7 @@ def linear(module: nn.Linear, x: Tensor) -> Tensor:
     first be copied into the whole result.
     """
     if x.device.type == "cpu" and torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-        return AddBias.apply(F.linear(x, module.weight), module.bias)  # type: ignore[no-any-return, no-untyped-call]
+        if torch.is_autocast_enabled("cpu"):
+            x = x.to(torch.get_autocast_dtype("cpu"))
+        return Affine.apply(x, module.weight, module.bias)  # type: ignore[no-any-return, no-untyped-call]
     return module(x)  # type: ignore[no-any-return]
