@@ -3,6 +3,7 @@
 Dimensions: R rows, C classes.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -35,7 +36,7 @@ def label_metrics(gold: Ints, predicted: Ints, classes: int) -> Metrics:
     rows have (balanced accuracy); with two classes those of the second one; Matthews' correlation (0 where one side is
     constant); `predicted_labels`, the number of different answers: 1 is a model that has collapsed.
     """
-    from sklearn.metrics import accuracy_score, matthews_corrcoef, precision_recall_fscore_support
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     every = sorted(set(gold.tolist()) | set(predicted.tolist()))
     macro = precision_recall_fscore_support(gold, predicted, labels=every, average="macro", zero_division=0.0)
@@ -46,13 +47,25 @@ def label_metrics(gold: Ints, predicted: Ints, classes: int) -> Metrics:
         "macro_precision": float(macro[0]),
         "macro_recall": float(recall[1]),
         "macro_f1": float(macro[2]),
-        "matthews": float(matthews_corrcoef(gold, predicted)) if len(every) > 1 else 0.0,  # else it warns
+        "matthews": _matthews(gold, predicted),
         "predicted_labels": float(len(set(predicted.tolist()))),
     }
     if classes == 2:
         second = precision_recall_fscore_support(gold, predicted, labels=[1], average="macro", zero_division=0.0)
         metrics |= {"precision": float(second[0]), "recall": float(second[1]), "f1": float(second[2])}
     return metrics
+
+
+def _matthews(gold: Ints, predicted: Ints) -> float:
+    """Matthews' correlation of any number of classes (Gorodkin 2004), from their counts alone.
+
+    scikit-learn's goes over a dense table of all pairs of classes.
+    """
+    rows, size = len(gold), int(max(gold.max(), predicted.max())) + 1
+    wanted, given = (np.bincount(side, minlength=size).astype(np.float64) for side in (gold, predicted))
+    together = float((gold == predicted).sum()) * rows - wanted @ given
+    spread = (rows**2 - given @ given) * (rows**2 - wanted @ wanted)
+    return float(together / math.sqrt(spread)) if spread else 0.0
 
 
 def multilabel_metrics(gold: Bools, predicted: Bools) -> Metrics:

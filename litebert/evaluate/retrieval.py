@@ -5,14 +5,15 @@ with its header. Rankings are TREC's runs (query, Q0, document, rank, score, tag
 Documents are ranked by their scores; of equal ones the later name comes first, as in trec_eval.
 """
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
-from litebert.data.packing import reading
-from litebert.data.rows import DoubledError, without_doubles
+from litebert.data.packing import reading, split_name, unpacked
+from litebert.data.rows import DoubledError, text_lines, without_doubles
 from litebert.errors import InputError
 from litebert.evaluate.metrics import Metrics
 
@@ -99,7 +100,7 @@ def read_judgements(path: Path) -> dict[str, dict[str, int]]:
 
 def read_scores(path: Path) -> dict[str, dict[str, float]]:
     """Read scores of either form."""
-    if path.suffix == ".json":
+    if split_name(path.name)[1] == ".json":
         return _read_json(path)
     found: dict[str, dict[str, float]] = {}
     for number, cells in _lines(path):
@@ -113,12 +114,13 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _read_json(path: Path) -> dict[str, dict[str, float]]:
-    text = _text(path)
+    with _opened(path) as file:
+        content = file.read()
     try:
-        values = json.loads(text, object_pairs_hook=without_doubles)
+        values = json.loads(content, object_pairs_hook=without_doubles)
     except DoubledError as error:
         raise InputError(f"{path}: {error} is there twice; leave one of them out") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no JSON ({error}); write {{query: {{document: score}}}}") from None
     if not isinstance(values, dict) or not all(isinstance(documents, dict) for documents in values.values()):
         raise InputError(f"{path} is no JSON object of scores; write {{query: {{document: score}}}}")
@@ -128,17 +130,21 @@ def _read_json(path: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    return [(number, line.split()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The numbers and cells of the lines that are not empty: between tabs where these make a table, else between any
+    spaces."""
+    with _opened(path) as file:
+        for number, line in text_lines(file, str(path)):
+            cells = line.rstrip("\r\n").split("\t")
+            if line.strip():
+                yield number, [cell.strip() for cell in cells] if len(cells) > 2 else line.split()
 
 
-def _text(path: Path) -> str:
-    with reading(path, path.suffix.removeprefix(".")):
-        content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start:,} is not UTF-8; save the file as UTF-8") from None
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    packing = split_name(path.name)[2]
+    with reading(path, (packing or path.suffix)[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+        yield file
 
 
 def _finite(value: object, where: str) -> float:

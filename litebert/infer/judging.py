@@ -95,11 +95,12 @@ def table(metrics: Mapping[str, Any]) -> str:
     columns: dict[str, Mapping[str, Any]] = metrics.get("perturbed", {})
     if not columns:
         return ""
-    names = ["changed", *(name for name in next(iter(columns.values())) if name != "changed")]
+    names = dict.fromkeys(["changed", *(name for column in columns.values() for name in column)])
     lines = [["", "clean", *columns]]
     for name in names:
-        values = [metrics.get(name, 0.0), *(column[name] for column in columns.values())]
-        lines.append([name, *(f"{value:.4f}" for value in values)])
+        # Kinds of entities that are neither there nor given have no marks.
+        values = [metrics.get(name, 0.0), *(column.get(name) for column in columns.values())]
+        lines.append([name, *("" if value is None else f"{value:.4f}" for value in values)])
     first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
     cells = (map(str.rjust, line[1:], widths) for line in lines)
     return "".join("  ".join([line[0].ljust(first), *right]) + "\n" for line, right in zip(lines, cells, strict=True))

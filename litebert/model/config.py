@@ -140,7 +140,7 @@ def _groups_as_sharing(values: dict[str, Any]) -> dict[str, Any]:
         return values
     groups, layers = values["num_hidden_groups"], values.get("num_hidden_layers", AlbertConfig.num_hidden_layers)
     plan = "all" if groups == 1 else "none" if groups == layers else f"groups={groups}"
-    if values.get("sharing", plan) not in (plan, "all", f"groups={groups}"):
+    if values.get("sharing", plan) not in (plan, f"groups={groups}"):
         raise ConfigError(
             f"num_hidden_groups {groups} contradicts sharing {values['sharing']!r}: give only one of them"
         )

@@ -24,6 +24,10 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(f"device = {name!r}: no such kind of device; use cpu, cuda or auto") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device = {name!r}: this machine has no GPU that torch can use; use cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device = {name!r}: this machine has {torch.cuda.device_count()} GPU(s), counted from 0")
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+        raise ConfigError(f"device = {name!r}: litebert computes on cpu and cuda alone; use cpu, cuda or auto")
     return device
 
 

@@ -17,11 +17,11 @@ def first_tokens(packed: Packed) -> Tensor:
 def pool(hidden: Tensor, packed: Packed, how: str) -> Tensor:
     """Read vectors of tokens as vectors of sequences, how: `first`, `mean` or `max`; (T, H) -> (S, H).
 
-    Unused slots influence nothing; of an empty sequence comes out what means nothing.
+    Unused slots influence nothing; of an empty sequence comes out 0, as the largest of no numbers minus infinity.
     """
-    if how == "first":
-        return hidden[first_tokens(packed)]  # (S, H)
     starts, ends = packed.cu_seqlens[:-1].long(), packed.cu_seqlens[1:].long()  # (S,), (S,)
+    if how == "first":
+        return torch.where((starts < ends)[:, None], hidden[first_tokens(packed)], 0.0)  # (S, H)
     token = torch.arange(hidden.shape[0], device=hidden.device)  # (T,)
     if how == "max":
         owner = torch.bucketize(token, ends, right=True)  # (T,), S for unused slots

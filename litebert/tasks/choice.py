@@ -5,6 +5,7 @@ Dimensions: R rows, O choices of all rows, n sequences, S sequences of a batch.
 """
 
 import re
+import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -245,7 +246,9 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
         """It must be one of the choices."""
         _index(answer, "choice", where, given.choices)
 
-    def score(self, rows: Labelled[Choices, int], answers: Sequence[int | str]) -> Metrics:
+    def score(
+        self, rows: Labelled[Choices, int], answers: Sequence[int | str], labels: Sequence[str] | None = None
+    ) -> Metrics:
         """Accuracy."""
         given = [
             _index(answer, "choice", rows.places[row], rows.inputs[row].choices) for row, answer in enumerate(answers)
@@ -311,15 +314,24 @@ def _number(name: str) -> tuple[int, str]:
 
 
 def _index(value: object, column: str, where: str, choices: Sequence[str]) -> int:
-    """The number of a choice, given as a number from 0, else as its words, else as a letter from A."""
+    """The number of a choice, given as a number from 0, as its words, else as a letter from A.
+
+    Raises InputError where words are none of them, or those of one choice and the number of another.
+    """
     words = "" if value is None or isinstance(value, bool) else str(value).strip()
     number = words.removesuffix(".0")
     if number.isascii() and number.isdigit() and len(number) < 10 and int(number) < len(choices):
+        if isinstance(value, str) and words in choices and list(choices).index(words) != int(number):
+            raise InputError(
+                f"{where}: {value!r} in {column!r} is one choice's words and another one's number; write the letter, "
+                "or in JSON the number without quotes"
+            )
         return int(number)
     if words in choices:
         return list(choices).index(words)
-    if len(words) == 1 and 0 <= ord(words.upper()) - ord("A") < len(choices):
-        return ord(words.upper()) - ord("A")
+    letter = string.ascii_lowercase.find(words.lower()) if len(words) == 1 else -1
+    if 0 <= letter < len(choices):
+        return letter
     raise InputError(
         f"{where}: {value!r} in {column!r} is none of the {len(choices)} choices; write its number, from 0 to "
         f"{len(choices) - 1}, its letter, or its words"

@@ -148,18 +148,25 @@ class Classify(TextTask[str, Ints]):
         column = "prediction" if "label" not in fields and "prediction" in fields else "label"
         return label_name(value_of(fields, column, where), column, where)
 
-    def score(self, rows: Labelled[TextInput, str], answers: Sequence[str]) -> Metrics:
-        """See `label_metrics`; answers that are no label of `rows` are wrong ones, and counted."""
+    def labels_of(self, rows: Labelled[TextInput, str], answers: Sequence[str]) -> tuple[str, ...]:
+        """Those of the rows; where that is one, the other one of two is known from the answers alone."""
         labels = sorted_labels(rows.targets)
-        strange = [answer for answer in answers if answer not in labels]
-        if strange and len(labels) > 1:
+        return labels if len(labels) > 1 else sorted_labels([*rows.targets, *answers])
+
+    def score(
+        self, rows: Labelled[TextInput, str], answers: Sequence[str], labels: Sequence[str] | None = None
+    ) -> Metrics:
+        """See `label_metrics`; answers that are no label of the rows are wrong ones, and counted."""
+        whole = labels is None
+        labels = self.labels_of(rows, answers) if labels is None else labels
+        index = {label: i for i, label in enumerate(labels)}
+        strange = [answer for answer in answers if answer not in index]
+        if strange and whole:
             known = ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "")
             log(
                 f"note: {len(strange):,} of {len(answers):,} answers are no labels of the rows (the first: "
                 f"{strange[0]!r}; labels are {known}) and count as wrong"
             )
-        if len(labels) < 2:  # rows of one label: the other one of two is known from the answers alone
-            labels = sorted_labels([*rows.targets, *answers])
-        index = {label: i for i, label in enumerate([*labels, *sorted(set(strange) - set(labels))])}
+        index |= {label: i for i, label in enumerate(sorted(set(strange)), len(labels))}
         gold, given = (np.array([index[label] for label in side]) for side in (rows.targets, answers))
         return label_metrics(gold, given, len(labels))

@@ -158,11 +158,18 @@ class Multilabel(TextTask[Labels, Bools]):
         """`labels`."""
         return _names(value_of(fields, "labels", where), "labels", where)
 
-    def score(self, rows: Labelled[TextInput, Labels], answers: Sequence[Labels]) -> Metrics:
+    def labels_of(self, rows: Labelled[TextInput, Labels], answers: Sequence[Labels]) -> tuple[str, ...]:
+        """Those of either side."""
+        return sorted_labels(label for side in (rows.targets, answers) for labels in side for label in labels)
+
+    def score(
+        self, rows: Labelled[TextInput, Labels], answers: Sequence[Labels], labels: Sequence[str] | None = None
+    ) -> Metrics:
         """See `multilabel_metrics`, over all labels of either side."""
-        known = sorted_labels(label for side in (rows.targets, answers) for labels in side for label in labels)
+        known = self.labels_of(rows, answers) if labels is None else labels
         gold, given = (
-            np.array([[label in labels for label in known] for labels in side]) for side in (rows.targets, answers)
+            np.array([[label in named for label in known] for named in side], np.bool_).reshape(len(side), len(known))
+            for side in (rows.targets, answers)
         )
         return multilabel_metrics(gold, given)
 

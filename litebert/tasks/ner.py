@@ -4,8 +4,10 @@ Rows are texts with spans of characters; CoNLL columns become such rows. The mod
 carries its tag, as in transformers' class. Dimensions: U words, n sequences, T tokens, C tags.
 """
 
+import functools
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,9 +33,9 @@ from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Task, Weighti
 from litebert.text.perturb import perturb_between
 from litebert.text.tokenizer import Tokenizer
 
-_ALONE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-"""Scripts without spaces between words: there every character is one."""
-_WORD = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+|[^\w\s]")
+_ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese): there every letter is one."""
+_JOINERS = "\u200c\u200d"
 
 _TABLES = {*FORMATS, ".ndjson", ".json", ".pq"} - {".txt"}
 
@@ -312,7 +314,9 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
                     "characters"
                 )
 
-    def score(self, rows: Labelled[str, Spans], answers: Sequence[Spans]) -> Metrics:
+    def score(
+        self, rows: Labelled[str, Spans], answers: Sequence[Spans], labels: Sequence[str] | None = None
+    ) -> Metrics:
         """See `entity_metrics`: the borders must be the same characters."""
         return self._compare(rows.targets, answers)
 
@@ -365,12 +369,23 @@ def _allowed(labels: Sequence[str]) -> Any:
     return result
 
 
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """Letters and digits, one letter of a script without spaces, or any other character, each with its marks.
+
+    Marks are accents, vowel signs and the like, which are no letters to Python.
+    """
+    marks = "".join(letter for letter in map(chr, range(0x300, 0x20000)) if unicodedata.category(letter)[0] == "M")
+    marks += _JOINERS
+    return re.compile(rf"[{_ALONE}][{marks}]*|(?:[^\W{_ALONE}][{marks}]*)+|[^\w\s][{marks}]*")
+
+
 def _words(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[Ints, Ints]:
     """The words of a text (U, 2) and the piece (U,) that each begins in; words in one piece are one."""
     starts = np.array([start for start, _ in offsets], dtype=np.int64)
     ends = np.array([end for _, end in offsets], dtype=np.int64)
     found: list[list[int]] = []
-    for match in _WORD.finditer(text):
+    for match in _word().finditer(text):
         piece = int(np.searchsorted(ends, match.start(), side="right"))
         if piece == len(ends) or starts[piece] >= match.end():
             continue  # the tokenizer drops it: a control character

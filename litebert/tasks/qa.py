@@ -259,8 +259,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
             else:
                 pieces[row] = -2
                 unusable += 1
-        keys = rows.ids if rows.ids and len(set(rows.ids)) == len(rows) else [str(row) for row in range(len(rows))]
-        return QaGold(keys, rows.targets, pieces, unusable, moved)
+        return QaGold(_keys(rows), rows.targets, pieces, unusable, moved)
 
     def describe(self, gold: QaGold, labels: Sequence[str]) -> str:
         """How many questions have an answer."""
@@ -434,10 +433,20 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         return text_of(value_of(fields, "answer", where), "answer", where)
 
     def score(
-        self, rows: Labelled[Question, Target], answers: Sequence[str], no_answer: Mapping[str, float] | None = None
+        self,
+        rows: Labelled[Question, Target],
+        answers: Sequence[str],
+        labels: Sequence[str] | None = None,
+        *,
+        no_answer: Mapping[str, float] | None = None,
     ) -> Metrics:
         """See `squad_metrics`."""
-        return _squad(rows.ids or [str(i) for i in range(len(rows))], rows.targets, answers, no_answer)
+        return _squad(_keys(rows), rows.targets, answers, no_answer)
+
+
+def _keys(rows: Labelled[Question, Target]) -> list[str]:
+    """A name for each question: its id, its place where ids repeat."""
+    return rows.ids if rows.ids and len(set(rows.ids)) == len(rows) else [str(row) for row in range(len(rows))]
 
 
 def _learnable(target: Target, context: str) -> tuple[Given, int] | None:

@@ -22,6 +22,10 @@ SPREAD = 0.01
 """Answers whose deviation is less than this share of the truth's are one answer."""
 
 
+FARTHEST = 1e5
+"""Deviations that the mean may be away from 0: the answers are in single precision, which has seven digits."""
+
+
 class Value(NamedTuple):
     """The number of a text."""
 
@@ -56,6 +60,12 @@ class Regress(TextTask[float, Doubles]):
             raise InputError(
                 f"{rows.source}: every number in {rows.columns.label!r} is {rows.targets[0]:g}; "
                 "regress needs different ones"
+            )
+        mean, deviation = float(np.mean(rows.targets)), float(np.std(rows.targets))
+        if abs(mean) > FARTHEST * deviation:
+            raise InputError(
+                f"{rows.source}: the numbers in {rows.columns.label!r} lie around {mean:.6g} and differ by "
+                f"{deviation:.3g}, which single precision cannot tell apart; subtract {mean:.0f} from all of them"
             )
         return ("value",)
 
@@ -115,6 +125,8 @@ class Regress(TextTask[float, Doubles]):
         column = "prediction" if "value" not in fields and "prediction" in fields else "value"
         return number_of(value_of(fields, column, where), column, where)
 
-    def score(self, rows: Labelled[TextInput, float], answers: Sequence[float]) -> Metrics:
+    def score(
+        self, rows: Labelled[TextInput, float], answers: Sequence[float], labels: Sequence[str] | None = None
+    ) -> Metrics:
         """See `regression_metrics`."""
         return regression_metrics(np.array(rows.targets), np.array(answers))

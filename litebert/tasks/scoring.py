@@ -8,7 +8,7 @@ from typing import Any
 
 from litebert.console import log
 from litebert.data.labelled import Columns, Labelled, there
-from litebert.data.packing import reading
+from litebert.data.packing import reading, split_name, unpacked
 from litebert.data.rows import DoubledError, Row, without_doubles
 from litebert.errors import ConfigError, InputError
 from litebert.evaluate.metrics import Metrics
@@ -22,6 +22,11 @@ FIELDS = {
     "similarity": "embed", "label": "classify", "prediction": "classify",
 }  # fmt: skip
 """The task that a record with such a field answers, the most telling first."""
+WRITTEN = {
+    "entities": {"entities"}, "qa": {"answer", "no_answer_score"}, "choice": {"choice", "scores"},
+    "multilabel": {"labels", "scores"}, "regress": {"value"}, "classify": {"label", "score", "scores"},
+}  # fmt: skip
+"""The fields that `predict` writes. Those of the row that was read stand beside them, and may look like answers."""
 RETRIEVAL = "retrieval"
 """No task of a head: rankings of documents, in files of their own kinds."""
 
@@ -82,16 +87,20 @@ def _answer(job: AnyTask, fields: Row, where: str) -> Any:
 
 
 def _score(
-    job: AnyTask, rows: Labelled[Any, Any], given: Sequence[Any], no_answer: Mapping[str, float] | None
+    job: AnyTask,
+    rows: Labelled[Any, Any],
+    given: Sequence[Any],
+    no_answer: Mapping[str, float] | None,
+    labels: Sequence[str] | None = None,
 ) -> Metrics:
     if isinstance(job, QuestionAnswering):
-        return job.score(rows, given, no_answer)
-    return job.score(rows, given)
+        return job.score(rows, given, no_answer=no_answer)
+    return job.score(rows, given, labels)
 
 
 def _squad_answers(path: str | Path) -> dict[str, str] | None:
     """The official form of predictions, one object of texts by id; None where the file is another."""
-    if Path(path).suffix != ".json":
+    if split_name(Path(path).name)[1] != ".json":
         return None
     value = _json(path)
     if not isinstance(value, dict) or "id" in value:
@@ -107,8 +116,9 @@ def _squad_answers(path: str | Path) -> dict[str, str] | None:
 
 def _json(path: str | Path) -> Any:
     path = Path(path)
-    with reading(path, "json"):
-        content = path.read_bytes()
+    packing = split_name(path.name)[2]
+    with reading(path, (packing or ".json")[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+        content = file.read()
     try:
         return json.loads(content, object_pairs_hook=without_doubles)
     except DoubledError as error:
@@ -124,12 +134,20 @@ def _read(path: str | Path, task: str | None) -> tuple[AnyTask, list[tuple[str, 
     # Only the entities' task reads files of other kinds than tables, CoNLL columns.
     records = list(TASKS["ner"].rows(path, labelled=True))
     names = list(records[0][1]) if records else []
-    found = next((FIELDS[name] for name in FIELDS if name in names), None)
-    if found is None:
+    found = {FIELDS[name]: name for name in reversed(FIELDS) if name in names}
+    if not found:
         raise InputError(
             f"{path} has no column with answers ({', '.join(FIELDS)}); {there(names)}; name the task: --task TASK"
         )
-    return TASKS[found], records
+    if len(found) > 1:
+        told = [one for one in found if WRITTEN.get(one, {""}) <= set(names)]
+        most = max((len(WRITTEN[one]) for one in told), default=0)
+        told = [one for one in told if len(WRITTEN[one]) == most]
+        if len(told) != 1:
+            columns = ", ".join(f"{name!r} ({one})" for one, name in found.items())
+            raise InputError(f"{path} has columns of answers to several tasks: {columns}; name it: --task TASK")
+        return TASKS[told[0]], records
+    return TASKS[next(iter(found))], records
 
 
 def _matched(
@@ -191,8 +209,10 @@ def _check_texts(job: AnyTask, matched: Sequence[tuple[str, Row]], rows: Labelle
 def _probabilities(path: str | Path | None, rows: Labelled[Any, Any]) -> dict[str, float] | None:
     if path is None:
         return None
-    if rows.ids is None:
-        raise InputError(f"{rows.source} has no `id` for every row, which {path} goes by; give every question its own")
+    if rows.ids is None or len(set(rows.ids)) < len(rows):
+        raise InputError(
+            f"{rows.source} has rows without an `id` of their own, which {path} goes by; give every question its own"
+        )
     values = _json(path)
     if not isinstance(values, dict):
         raise InputError(f'{path} is no JSON object of probabilities by id; write {{"id": 0.5, …}}')
@@ -221,6 +241,7 @@ def _by(
             raise InputError(f"{rows.places[i]}: no column {column!r} (--by); {there(list(fields))}")
         groups.setdefault(str(fields[column]), []).append(i)
     result: dict[str, Any] = {}
+    labels = job.labels_of(rows, given)
     for value, members in groups.items():
         part = Labelled(
             source=rows.source,
@@ -230,5 +251,5 @@ def _by(
             targets=[rows.targets[i] for i in members],
             ids=None if rows.ids is None else [rows.ids[i] for i in members],
         )
-        result[value] = dict(_score(job, part, [given[i] for i in members], no_answer)) | {"rows": len(members)}
+        result[value] = dict(_score(job, part, [given[i] for i in members], no_answer, labels)) | {"rows": len(members)}
     return result

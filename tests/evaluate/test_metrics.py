@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import matthews_corrcoef
 
 from litebert.evaluate.metrics import (
     classification_metrics,
@@ -54,6 +55,15 @@ def test_recall_is_of_labels_that_rows_have() -> None:
     metrics = label_metrics(np.array([0] * 50 + [2] * 50), np.array([1] + [0] * 49 + [2] * 50), 3)
     assert metrics["macro_recall"] == pytest.approx(0.99)
     assert metrics["macro_precision"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_matthews_of_any_number_of_classes_is_scikit_learns(classes: int) -> None:
+    generator = np.random.default_rng(classes)
+    for size in (5, 50):
+        gold, predicted = generator.integers(classes, size=(2, size))
+        predicted = np.where(generator.random(size) < 0.5, gold, predicted)
+        assert label_metrics(gold, predicted, classes)["matthews"] == pytest.approx(matthews_corrcoef(gold, predicted))
 
 
 def test_loss_is_the_mean_negative_log_likelihood() -> None:

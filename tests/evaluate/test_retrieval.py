@@ -1,5 +1,6 @@
 """Retrieval beside trec_eval's definitions: by hand, by scikit-learn, and what is refused."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def test_all_forms_of_files_say_the_same(tmp_path: Path) -> None:
         ("q1 Q0 d1 1 1 me\n", f"q1 0 d1 {'9' * 400}\n", "line 1: the relevance '9+' is no whole number"),
         ("q1 Q0 d1 1 1 me\n", "q1 d1\n", "line 1: 2 columns are no judgement"),
         ("q1 Q0 d1 1 1 me\n", "q1 0 d1 0\n", "no document is relevant"),
-        ("q1 Q0 d1 1 1 me\n", "", "holds no judgements"),
+        ("q1 Q0 d1 1 1 me\n", "", "judged is empty"),
+        ("q1 Q0 d1 1 1 me\n", "query-id\tcorpus-id\tscore\n", "holds no judgements"),
     ],
 )  # fmt: skip
 def test_bad_files(tmp_path: Path, run: str, judged: str, said: str) -> None:
@@ -120,7 +122,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "judged").write_text("q 0 d 1\n")
     (tmp_path / "bytes").write_bytes(b"q \xff")
     (tmp_path / "list.json").write_text("[]")
-    for name, said in (("none", "cannot be read"), ("bytes", "byte 2 is not UTF-8"), ("list.json", "no JSON object")):
+    for name, said in (
+        ("none", "cannot be read"),
+        ("bytes", "byte 0xff at 2 of the line is not UTF-8"),
+        ("list.json", "no JSON object"),
+    ):
         with pytest.raises(InputError, match=said):
             score_rankings(tmp_path / name, tmp_path / "judged")
 
@@ -133,3 +139,14 @@ def test_the_judgements_of_cranfield(litebert_data: Path) -> None:
     assert retrieval_metrics(judged, best)["ndcg@100"] == pytest.approx(1)
     worst = {query: ranking[::-1] for query, ranking in best.items()}
     assert retrieval_metrics(judged, worst)["ndcg@100"] < 1
+
+
+def test_names_with_spaces_in_a_table_and_packed_runs(tmp_path: Path) -> None:
+    table = tmp_path / "qrels.tsv"
+    table.write_text("query-id\tcorpus-id\tscore\nq 1\tPLAIN 12\t1\nq 1\tPLAIN 13\u2028\t0\n", encoding="utf-8")
+    assert read_judgements(table) == {"q 1": {"PLAIN 12": 1, "PLAIN 13": 0}}
+    table.write_text("q1 0 d1 1\nq1\t0\td2\t2\n")
+    assert read_judgements(table) == {"q1": {"d1": 1, "d2": 2}}
+    with gzip.open(tmp_path / "run.gz", "wt") as file:
+        file.write("q1 Q0 d2 1 0.5 x\nq1 Q0 d1 2 0.25 x\n")
+    assert score_rankings(tmp_path / "run.gz", table)["ndcg@10"] == 1

@@ -13,7 +13,7 @@ from litebert.data.questions import Given
 from litebert.data.rows import read_rows
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.evaluate.entities import Chunk
-from litebert.infer.judging import Questions, judge_model, named_labels
+from litebert.infer.judging import Questions, judge_model, named_labels, table
 from litebert.infer.predictor import load
 from litebert.tasks.choice import Choices
 from litebert.tasks.ner import Ner
@@ -380,6 +380,14 @@ def test_entities_move_with_the_text(models: dict[str, Path], tmp_path: Path) ->
     assert written != ner_rows()
     alone = judge_model(models["ner"], write_jsonl(tmp_path / "typos.jsonl", written))
     assert metrics["perturbed"]["typos"]["loss"] == pytest.approx(alone["loss"], abs=1e-6)
+
+
+def test_kinds_that_are_neither_there_nor_given_have_no_mark() -> None:
+    columns = {"typos": {"changed": 1.0, "f1": 0.25, "b_f1": 0.0}, "upper": {"changed": 1.0, "f1": 0.5}}
+    lines = [line.split() for line in table({"f1": 0.5, "a_f1": 1.0, "perturbed": columns}).splitlines()]
+    assert lines[0] == ["clean", "typos", "upper"]
+    assert lines[1] == ["changed", "0.0000", "1.0000", "1.0000"]
+    assert lines[2:] == [["f1", "0.5000", "0.2500", "0.5000"], ["b_f1", "0.0000", "0.0000"]]
 
 
 def test_answers_move_with_the_context(models: dict[str, Path], tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def test_groups_have_two_spellings_and_one_meaning() -> None:
     assert config_of(sharing="attention").num_hidden_groups is None
     with pytest.raises(ConfigError, match="contradicts"):
         config_of(num_hidden_groups=2, sharing="cycle=2")
+    with pytest.raises(ConfigError, match="contradicts"):
+        config_of(num_hidden_groups=2, sharing="all")
 
 
 @pytest.mark.parametrize(

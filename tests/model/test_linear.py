@@ -33,8 +33,8 @@ def test_gradients_of_any_number_of_tokens(tokens: int) -> None:
 
 
 def test_partial_sums_are_added_in_fp32() -> None:
-    ones = torch.ones(4 * CHUNK, 3, dtype=torch.bfloat16)
-    ones[0] = 1 / 256
-    total = transposed_product(ones, ones)
+    column = torch.zeros(4 * CHUNK, 1, dtype=torch.bfloat16)
+    column[:CHUNK], column[CHUNK::CHUNK] = 1.0, 1.0  # partial sums of 512, 1, 1 and 1; bf16 loses the ones
+    total = transposed_product(column, column)
     assert total.dtype == torch.float32
-    assert_close(total, torch.full((3, 3), 4 * CHUNK - 1.0), atol=2, rtol=0)  # bf16 says 2,048 or 2,032 there
+    assert total.item() == CHUNK + 3

@@ -21,7 +21,10 @@ from litebert.model.config import PRESETS, AlbertConfig, preset
 from litebert.model.heads import AlbertWithHeads, build_model
 from litebert.model.memory import BatchShape, available_memory, require_memory, training_memory
 from litebert.model.packed import pack
+from litebert.train import pretrain
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
+from litebert.train.parallel import World
+from litebert.train.pretrain import PretrainSettings
 
 SMALL = AlbertConfig(
     vocab_size=500, embedding_size=32, hidden_size=64, num_hidden_layers=6, num_attention_heads=4,
@@ -185,6 +188,14 @@ def test_processes_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     require_memory(model, CPU, length=128, batch_size=16)
     with pytest.raises(ConfigError):
         require_memory(model, CPU, length=128, batch_size=64, processes=4)
+
+
+def test_a_run_of_several_processes_asks_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = on_meta(preset("base"))
+    settings = PretrainSettings(data=DataSettings(batch_size=256, pairs=PairSettings(length=128)))
+    limits(monkeypatch, 6)
+    with pytest.raises(ConfigError, match="micro_batches=1 needs about"):
+        pretrain._require_memory(settings, model, World(size=4))
 
 
 def test_this_machine_has_memory() -> None:

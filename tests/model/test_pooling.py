@@ -8,6 +8,7 @@ from litebert.interop.configs import expressible
 from litebert.model.config import preset
 from litebert.model.heads import build_model
 from litebert.model.packed import pack
+from litebert.model.pooling import pool
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
@@ -69,3 +70,13 @@ def test_only_the_first_token_is_what_transformers_knows() -> None:
     assert not expressible(preset("base", pooling="mean"))
     with pytest.raises(ConfigError, match="pooling"):
         preset("base", pooling="max")
+
+
+@pytest.mark.parametrize("how", ["first", "mean"])
+def test_an_empty_sequence_has_no_vector(how: str) -> None:
+    hidden = torch.randn(4, 3)
+    mask = torch.tensor([[1, 1], [0, 0], [1, 1]])
+    packed, _ = pack(torch.ones(3, 2, dtype=torch.int64), mask)
+    vectors = pool(hidden, packed, how)
+    assert vectors[1].tolist() == [0, 0, 0]
+    assert vectors[2].abs().sum() > 0

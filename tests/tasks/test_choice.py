@@ -45,11 +45,22 @@ def test_every_way_to_write_choices(tmp_path: Path, row: dict[str, Any], name: s
 
 def test_numbers_come_before_words_and_words_before_letters(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
-        {"context": "c", "choices": ["2", "1", "0"], "label": "2"},
+        {"context": "c", "choices": ["2", "1", "0"], "label": 2},
+        {"context": "c", "choices": ["2", "1", "0"], "label": "1"},
         {"context": "c", "choices": ["b", "a"], "label": "b"},
         {"context": "c", "choices": ["20", "10"], "label": "10"},
     ]
-    assert TASK.read(write_jsonl(tmp_path / "rows.jsonl", rows), Columns()).targets == [2, 0, 1]
+    assert TASK.read(write_jsonl(tmp_path / "rows.jsonl", rows), Columns()).targets == [2, 1, 0, 1]
+    rows[0]["label"] = "2"
+    with pytest.raises(InputError, match="line 1: '2' in 'label' is one choice's words and another one's number"):
+        TASK.read(write_jsonl(tmp_path / "rows.jsonl", rows), Columns())
+
+
+@pytest.mark.parametrize("label", ["ß", "ŉ", "ǰ", "İ", "é", "["])
+def test_letters_are_those_from_a_to_z(tmp_path: Path, label: str) -> None:
+    row: dict[str, object] = {"context": "c", "choices": ["sand", "rain"], "label": label}
+    with pytest.raises(InputError, match="is none of the 2 choices"):
+        TASK.read(write_jsonl(tmp_path / "rows.jsonl", [row]), Columns())
 
 
 def test_a_question_alone_is_the_context(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from litebert.errors import InputError
 from litebert.evaluate.entities import Chunk, tags_of
 from litebert.interop.huggingface import save_model
 from litebert.model.heads import build_model
-from litebert.tasks.ner import Ner, NerEncoded, _allowed, _word_log_probabilities, best_path
+from litebert.tasks.ner import Ner, NerEncoded, _allowed, _word_log_probabilities, _words, best_path
 from litebert.tasks.task import Windowing
 from litebert.text.tokenizer import Tokenizer
 from tests.labelled import write_jsonl
@@ -294,3 +294,23 @@ def test_a_model_with_other_labels_is_refused(tokenizer: Tokenizer, tmp_path: Pa
     folder = save_model(build_model(config_of(**shape), ("ner",)), tmp_path / "model", tokenizer).folder
     with pytest.raises(InputError, match="are no tags such as B-PER"):
         litebert.load(folder).predict("Anna lives in Rome")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("مُحَمَّد", ["مُحَمَّد"]),
+        ("cafe\u0301 noir", ["cafe\u0301", "noir"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("ภาษาไทย", ["ภ", "า", "ษ", "า", "ไ", "ท", "ย"]),
+        ("ខ្មែរ", ["ខ្", "មែ", "រ"]),
+        ("don't, e-mail 3.5", ["don", "'", "t", ",", "e", "-", "mail", "3", ".", "5"]),
+        ("\u0301a ❤\ufe0f", ["\u0301", "a", "❤\ufe0f"]),
+    ],
+)
+def test_words_keep_their_marks(text: str, expected: list[str]) -> None:
+    offsets = [(i, i + 1) for i in range(len(text))]
+    words, pieces = _words(text, offsets)
+    assert [text[start:end] for start, end in words] == expected
+    assert pieces.tolist() == [start for start, _ in words]

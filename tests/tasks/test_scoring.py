@@ -1,5 +1,6 @@
 """Scoring the predictions of any system: rows found by id or order, what is missing said, the official keys."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from litebert.cli import main
+from litebert.data.labelled import Columns
 from litebert.errors import ConfigError, InputError
 from litebert.tasks.scoring import score_files
 from tests.evaluate.test_squad import questions, recorded
@@ -97,6 +99,60 @@ def test_rows_of_glues_files_go_by_their_index(tmp_path: Path) -> None:
     ):
         (tmp_path / "gold.tsv").write_text(gold)
         assert score_files(given, tmp_path / "gold.tsv")["accuracy"] == 1, name
+
+
+def test_fields_of_the_rows_are_not_taken_for_answers(tmp_path: Path) -> None:
+    """What `predict` writes holds the row that was read, the right answer with it."""
+    row = {"context": "c", "question": "q", "choices": ["sand", "rain"], "answer": "rain"}
+    gold = write_jsonl(tmp_path / "gold.jsonl", [row])
+    wrong = write_jsonl(tmp_path / "a.jsonl", [row | {"choice": 0, "scores": [0.9, 0.1]}])
+    assert score_files(wrong, gold) == {"accuracy": 0.0, "predicted_choices": 1.0, "rows": 1}
+    rows = [{"text": "t", "answer": label, "value": i} for i, label in enumerate("yn")]
+    gold = write_jsonl(tmp_path / "gold.jsonl", rows)
+    made = [{"label": label, "score": 1.0, "scores": {label: 1.0}} for label in "ny"]
+    wrong = write_jsonl(tmp_path / "a.jsonl", [row | answer for row, answer in zip(rows, made, strict=True)])
+    assert score_files(wrong, gold, columns=Columns(label="answer"))["accuracy"] == 0
+    numbers = write_jsonl(tmp_path / "a.jsonl", [{"text": "t", "label": i, "value": i} for i in range(5)])
+    gold = write_jsonl(tmp_path / "gold.jsonl", [{"text": "t", "label": i} for i in range(5)])
+    assert score_files(numbers, gold)["spearman"] == pytest.approx(1)
+    unclear = write_jsonl(tmp_path / "a.jsonl", [{"answer": "yes", "label": "yes"}] * 5)
+    with pytest.raises(InputError, match=r"answers to several tasks: 'label' \(classify\), 'answer' \(qa\); name it"):
+        score_files(unclear, gold)
+
+
+def test_questions_whose_ids_repeat_are_all_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"id": "the same", "question": "q", "context": "In Rome.", "answers": ["Rome"]}
+    gold = write_jsonl(tmp_path / "gold.jsonl", [row] * 4)
+    given = write_jsonl(tmp_path / "a.jsonl", [{"answer": "Rome"}, *[{"answer": "nonsense"}] * 3])
+    found = score_files(given, gold)
+    assert (found["exact"], found["total"]) == (25, 4)
+    shares = write_json(tmp_path / "shares.json", {"the same": 0.5})
+    with pytest.raises(InputError, match="has rows without an `id` of their own"):
+        score_files(given, gold, no_answer=shares)
+
+
+def test_parts_are_scored_by_the_labels_of_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels, given = ["yes", "no", "perhaps", "yes"], ["yes", "perhaps", "perhaps", "no"]
+    rows = [{"text": "t", "label": label, "part": "ab"[i // 2]} for i, label in enumerate(labels)]
+    gold = write_jsonl(tmp_path / "gold.jsonl", rows)
+    found = score_files(write_jsonl(tmp_path / "a.jsonl", [{"label": label} for label in given]), gold, by="part")
+    assert [part["accuracy"] for part in found["by_part"].values()] == [0.5, 0.5]
+    assert "f1" not in found["by_part"]["a"], "there are three labels"
+    assert "no labels of the rows" not in capsys.readouterr().err
+    sets: list[dict[str, Any]] = [{"text": "t", "labels": ["x"], "part": "a"}, {"text": "t", "labels": [], "part": "b"}]
+    gold = write_jsonl(tmp_path / "gold.jsonl", sets)
+    found = score_files(write_jsonl(tmp_path / "a.jsonl", [{"labels": ["x"]}, {"labels": []}]), gold, by="part")
+    assert [part["exact"] for part in found["by_part"].values()] == [1, 1]
+    nothing = write_jsonl(tmp_path / "gold.jsonl", [{"text": "t", "labels": []}] * 2)
+    assert score_files(write_jsonl(tmp_path / "a.jsonl", [{"labels": []}] * 2), nothing)["exact"] == 1
+
+
+def test_packed_predictions(tmp_path: Path) -> None:
+    gold = write_json(tmp_path / "qa.json", squad())
+    keys = [qa["id"] for a in squad()["data"] for p in a["paragraphs"] for qa in p["qas"]]
+    with gzip.open(tmp_path / "p.json.gz", "wt") as file:
+        json.dump(dict.fromkeys(keys, ""), file)
+    assert score_files(tmp_path / "p.json.gz", gold)["exact"] == pytest.approx(100 / 3)
 
 
 def test_similarities(tmp_path: Path) -> None:
@@ -219,7 +275,7 @@ def test_probabilities_need_ids(tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "gold.jsonl", [{"question": "q", "context": "c d", "answers": ["d"]}])
     given = write_jsonl(tmp_path / "given.jsonl", [{"answer": "d"}])
     path = write_json(tmp_path / "p.json", {"0": 0.5})
-    with pytest.raises(InputError, match=r"has no `id` for every row, which .* goes by"):
+    with pytest.raises(InputError, match=r"has rows without an `id` of their own, which .* goes by"):
         score_files(given, data, no_answer=path)
 
 

@@ -170,6 +170,15 @@ def test_numbers_that_are_all_the_same(tmp_path: Path) -> None:
         Regress().labels(read)
 
 
+def test_numbers_that_single_precision_cannot_tell_apart(tmp_path: Path) -> None:
+    times = [{"text": "a", "score": 1_700_000_000 + 3600 * i} for i in range(3)]
+    read = Regress().read(write_jsonl(tmp_path / "rows.jsonl", times), Columns())
+    with pytest.raises(InputError, match=r"'score' lie around 1\.7e\+09 and differ by 2\.94e\+03, .* 1700003600 from"):
+        Regress().labels(read)
+    years = [{"text": "a", "score": 2020 + i} for i in range(3)]
+    assert Regress().labels(Regress().read(write_jsonl(tmp_path / "rows.jsonl", years), Columns())) == ("value",)
+
+
 def test_numbers_are_learnt_in_deviations_and_saved_in_their_unit(tokenizer: Tokenizer, tmp_path: Path) -> None:
     task = Regress()
     rows: list[dict[str, object]] = [{"text": f"text {i}", "label": 1000 + 10 * i} for i in range(10)]
