@@ -70,7 +70,8 @@ class FinetuneSettings:
     from_scratch: bool = False
     """Start from random weights of the same shape: what the training rows alone can teach."""
     pooling: Literal["first", "mean"] | None = None
-    """What stands for a text: the vector of [CLS], or the mean of all its tokens; None: as the model has it."""
+    """What stands for a text: the vector of [CLS], or the mean of all its tokens; None: as the model has it, the mean
+    where its sentence embeddings are made so. transformers' classes have `first` alone."""
     teacher: str | None = None
     """Folder or name of a fine-tuned model whose answers are learnt beside the labels; None: the labels alone."""
     teacher_weight: float = 0.5
@@ -320,6 +321,18 @@ def read_job(
     return prepare_job(known, model=model, train=train_rows, dev=dev_rows, settings=settings, inputs=inputs)
 
 
+def _as_it_embeds(
+    settings: FinetuneSettings, task: AnyTask, shape: AlbertConfig, own: Mapping[str, Any]
+) -> FinetuneSettings:
+    """Of a model for sentence embeddings: it goes on reading texts as it did."""
+    reads = HEADS[task.head].reads
+    if reads == "sequences" and settings.length is None:
+        return replace(settings, length=own.get("length"))
+    if reads == "pooled" and settings.pooling is None and shape.sentence_pooling == "mean":
+        return replace(settings, pooling="mean")
+    return settings
+
+
 def prepare_job(
     task: AnyTask,
     *,
@@ -333,9 +346,8 @@ def prepare_job(
     """Make a job of rows; row_weights: see `teach`."""
     model = find_model(model)
     tokenizer, shape, device = model_tokenizer(model), read_config(model), choose_device(settings.device)
-    if settings.length is None and HEADS[task.head].reads == "sequences" and is_embedder(model):
-        _, own = with_sentences(model, shape, read_own(model).get("extra", {}))
-        settings = replace(settings, length=own.get("length"))  # it goes on reading as it did
+    if is_embedder(model):
+        settings = _as_it_embeds(settings, task, *with_sentences(model, shape, read_own(model).get("extra", {})))
     windowing = Windowing(_length(settings, shape), settings.stride)
     task.check_judged(dev)
     labels = task.labels(train)

@@ -19,15 +19,15 @@ from litebert.data.rows import read_rows
 from litebert.errors import InputError
 from litebert.infer.judging import judge_model
 from litebert.infer.predictor import Predictor, predict_file
-from litebert.interop.huggingface import read_model
+from litebert.interop.huggingface import read_config, read_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.outputs import to_packed
 from litebert.tasks.embed import SCALE, Embed, cosent, in_batch_negatives
 from litebert.tasks.task import Windowing
-from litebert.text.tokenizer import Tokenizer
+from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.fit import Loss, take_step
 from litebert.train.optimizers import OptimizerSettings, build_optimizer
-from tests.labelled import BAD, GOOD, write_jsonl
+from tests.labelled import BAD, GOOD, small_model, write_jsonl
 from tests.tasks.conftest import Tune
 
 TASK = Embed()
@@ -238,6 +238,22 @@ def test_files_in_and_out(tune: Tune, data: Path, tmp_path: Path, capsys: pytest
     assert (following.windowing.length, following.model.config.sentence_pooling) == (16, "first"), "as it was"
     alone = predictor.predict({"sentence1": GLAD[0]})[0]
     np.testing.assert_allclose(alone.embedding, predictor.predict(GLAD[0])[0].embedding, atol=1e-6)
+
+
+def test_another_task_reads_the_vectors_that_were_taught(tune: Tune, start: Path, data: Path, tmp_path: Path) -> None:
+    tune("embed", data, tmp_path / "vectors", epochs=1.0)
+    rows = [{"text": text, "label": label} for label, texts in (("good", GOOD), ("bad", BAD)) for text in texts]
+    labelled = write_jsonl(tmp_path / "rows.jsonl", rows)
+
+    def pooling(model: Path, **settings: Any) -> str:
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        tune("classify", labelled, out, model=model, epochs=1.0, **settings)
+        return read_config(out).pooling
+
+    assert pooling(tmp_path / "vectors") == "mean"
+    assert pooling(tmp_path / "vectors", pooling="first") == "first"
+    first = small_model(tmp_path / "plain", load_tokenizer(start), pooling="first")
+    assert pooling(first) == "first", "as it was"
 
 
 def test_equal_seeds_are_equal_numbers(tune: Tune, data: Path, tmp_path: Path) -> None:
