@@ -17,6 +17,10 @@ class InputError(UserError):
     """A text, a table or one of their rows that cannot be read or used."""
 
 
+class UnreadableError(InputError):
+    """A file that the operating system did not give: the same may be readable at another time."""
+
+
 class TokenizerError(UserError):
     """A tokenizer that cannot be loaded or trained, or that does not belong to the model."""
 

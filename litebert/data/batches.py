@@ -12,11 +12,15 @@ The state of the stream is two numbers, the window and the sequence in it: resum
 
 import itertools
 import math
+import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +40,7 @@ from litebert.data.pairs import (
     read_text,
 )
 from litebert.data.shards import TokenCorpus, open_corpus
-from litebert.errors import ConfigError, DataFolderError
+from litebert.errors import ConfigError, DataFolderError, LitebertError
 from litebert.text.tokenizer import Tokenizer
 
 WINDOW_BLOCKS = 128
@@ -288,7 +292,13 @@ def _windows(source: WindowSource, first: int, skipped: frozenset[int]) -> Itera
                 number, future = ahead.popleft()
                 after = next(numbers)
                 ahead.append((after, pool.submit(_work, after)))
-                yield number, future.result()
+                try:
+                    yield number, future.result()
+                except BrokenProcessPool:
+                    raise LitebertError(
+                        "a process that makes batches died (out of memory?): go on with --resume, with fewer of them "
+                        "(data.workers)"
+                    ) from None
         finally:
             for _, future in ahead:
                 future.cancel()
@@ -299,6 +309,14 @@ _adopted: list[WindowSource] = []  # in a worker process: the source it works fo
 
 def _adopt(source: WindowSource) -> None:
     _adopted.append(source)
+    if (parent := parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """A process that was killed leaves no orders to its workers."""
+    wait([sentinel])
+    os._exit(1)
 
 
 def _work(number: int) -> tuple[Samples, Masked]:

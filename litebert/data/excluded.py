@@ -153,9 +153,29 @@ def _parquet(stream: IO[bytes], packing: str) -> Iterator[str]:
     import pyarrow.parquet
 
     table = pyarrow.parquet.ParquetFile(io.BytesIO(stream.read()) if packing else stream)
-    for batch in table.iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
-            yield from _strings(row)
+    textual = [field.name for field in table.schema_arrow if _may_hold_text(field.type)]
+    for batch in table.iter_batches(batch_size=1024, columns=textual):
+        columns = []
+        for column in batch.columns:
+            if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
+                texts = column.cast(pyarrow.large_binary()).to_pylist()
+                columns.append([text and text.decode("utf-8", "replace") for text in texts])
+            else:
+                columns.append(column.to_pylist())
+        for row in zip(*columns, strict=True):
+            for value in row:
+                yield from _strings(value)
+
+
+def _may_hold_text(kind: Any) -> bool:
+    """Whether a type of Parquet's is a text, or has one somewhere in it."""
+    from pyarrow import types
+
+    if types.is_nested(kind):
+        return any(_may_hold_text(kind.field(i).type) for i in range(kind.num_fields))
+    if types.is_dictionary(kind):
+        return _may_hold_text(kind.value_type)
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _plain(stream: IO[bytes], _: Path, head: bytes) -> Iterator[str]:

@@ -27,8 +27,8 @@ import numpy as np
 from litebert.data.duplicates import DigestSet
 from litebert.data.shards import SPLITS, Ends, ShardCounts, SplitWriter
 from litebert.data.workers import Encoded, Mask, PieceCounts, select
-from litebert.errors import DataFolderError, InputError
-from litebert.files import held, write_text
+from litebert.errors import DataFolderError, InputError, UnreadableError
+from litebert.files import LOCK, held, write_text
 
 JOURNAL_NAME = "journal.json"
 TABLE_NAME = "documents.jsonl"
@@ -218,25 +218,46 @@ def open_journal(folder: Path, settings: dict[str, Any], dtype: str) -> Iterator
 
     After an error in the block, what was committed stays, but for an InputError: then the input has to
     change, and the folder goes. It goes too if there was no commit. Raises DataFolderError where the
-    earlier run had other settings, or is still at work.
+    earlier run had other settings, or is still at work, and where other files lie in the folder.
     """
     with held(folder) as ours:
         if not ours:
             raise DataFolderError(f"{folder}: another `litebert prepare` is at work here; wait for it")
+        if strange := _strange(folder):
+            raise DataFolderError(f"{folder} is needed for unfinished work, but holds {strange}: move that away")
         progress = _noted(folder, settings)
         useless = True
         try:
             with closing(Journal(folder, settings, progress, dtype)) as journal:
                 yield journal
             useless = False
-        except InputError:
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, InputError) and not isinstance(error, UnreadableError):
+                raise
             useless = not (folder / JOURNAL_NAME).exists()
             raise
         finally:
             if useless:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove what finished work has left, unless another process is at work there, or anything else lies in it."""
+    if folder.is_dir() and not _strange(folder):
+        with held(folder) as ours:
+            if ours:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _strange(folder: Path) -> str:
+    """A file in a folder that no work of ours made; empty where there is none."""
+    if (folder / JOURNAL_NAME).exists():
+        return ""
+    ours = {LOCK, JOURNAL_NAME, TABLE_NAME, DIGESTS_NAME, DATA_NAME, EXCLUDED_NAME}
+    names = {path.name for path in folder.iterdir()}
+    if DATA_NAME in names and not names & {TABLE_NAME, DIGESTS_NAME} and any((folder / DATA_NAME).iterdir()):
+        ours -= {DATA_NAME}
+    return min((name for name in names if name not in ours and not name.startswith(f".{JOURNAL_NAME}")), default="")
 
 
 def difference(old: Any, new: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from litebert.errors import InputError
+from litebert.errors import InputError, UnreadableError
 
 PACKINGS = (".gz", ".xz", ".zst")
 
@@ -39,7 +39,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # so say gzip and pyarrow that the content is wrong
             raise _damaged(path, what, error) from None
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ sentence, the sequence has one segment and no order label (google-research/alber
 """
 
 import functools
+import itertools
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -225,11 +226,17 @@ def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) ->
         stop = text.first[block + 1] if block + 1 < len(text.first) else len(ends)
         i = begin
         while i < stop:
+            if pieces := _pieces(starts[i], ends[i], room):
+                spans += [(*piece, 0, 0, NO_LABEL) for piece in pieces]
+                i += 1
+                continue
             short, size, cut, swap, end_a, end_b = chance[i]
             target = 2 + int(size * (room - 1)) if short < settings.short else room
             if settings.spread:
                 target = _cut(size, room)
             j = min(max(bisect_left(ends, starts[i] + target, i) + 1, i + least), stop)
+            if ends[j - 1] - starts[j - 1] > room:
+                j -= 1  # which is not the first
             a, b, label, following = (starts[i], ends[j - 1]), (0, 0), NO_LABEL, j
             if settings.objective != "none" and j - i > 1:
                 middle = i + 1 + int(cut * (j - i - 1))
@@ -254,9 +261,15 @@ def _draw_comparisons(text: Text, settings: PairSettings, rng: np.random.Generat
         stop = text.first[block + 1] if block + 1 < len(text.first) else len(ends)
         i = begin
         while i < stop:
+            if pieces := _pieces(starts[i], ends[i], room + 1):
+                spans += [(*piece, 0, 0, NO_LABEL) for piece in pieces]
+                i += 1
+                continue
             alone, size, end_a, kind, place, other, swap = chance[i]
             target = _cut(size, room + 1 if alone < settings.single else room - LEAST)
             following = min(bisect_left(ends, starts[i] + target, i) + 1, stop)
+            if ends[following - 1] - starts[following - 1] > room + 1:
+                following -= 1  # which is not the first
             a, b = _truncate((starts[i], ends[following - 1]), (0, 0), target, end_a, 0.0)[:2], (0, 0)
             if alone >= settings.single:
                 limit, near = ends[stop - 1], begin + int(place * (stop - begin))
@@ -278,6 +291,14 @@ def _draw_comparisons(text: Text, settings: PairSettings, rng: np.random.Generat
             spans.append((*a, *b, NO_LABEL))
             i = following
     return spans
+
+
+def _pieces(start: int, end: int, room: int) -> list[tuple[int, int]]:
+    """A sentence that is longer than a sequence, in parts of about one size that are sequences of their own: none where
+    it is not. They are next to each other in no order that could be learnt, as they are cut anywhere."""
+    count = -(-(end - start) // room)
+    cuts = [start + (end - start) * part // count for part in range(count + 1)]
+    return list(itertools.pairwise(cuts)) if count > 1 else []
 
 
 def _random_segment(

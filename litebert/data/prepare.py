@@ -29,7 +29,7 @@ from litebert.console import log, progress
 from litebert.data.card import overlap_lines, overlap_share
 from litebert.data.excluded import find_excluded, gather
 from litebert.data.index import complete, sync
-from litebert.data.journal import DATA_NAME, EXCLUDED_NAME, Journal, difference, open_journal
+from litebert.data.journal import DATA_NAME, EXCLUDED_NAME, Journal, clear, difference, open_journal
 from litebert.data.shards import CARD_NAME, INDEX_NAME, MOST_SHARD_TOKENS, SHARD_TOKENS, SPLITS, open_corpus, token_type
 from litebert.data.sources import ReadOptions, SourceFile, find_files, read_chunks
 from litebert.data.workers import Means, Piece, Unit, encode_units
@@ -188,7 +188,7 @@ def prepare(
             commit_bytes=commit_bytes,
         )
         resumed, read = _build(out, work, settings, loaded, job)
-    shutil.rmtree(work, ignore_errors=True)  # nothing of worth is left there
+    clear(work)
     report = _report(out, time.monotonic() - started, read)
     unseen = tuple(_input_warnings(report, files, options, others))
     return replace(report, resumed=resumed, already_done=done, warnings=report.warnings + unseen)
@@ -249,6 +249,8 @@ def _build(out: Path, work: Path, settings: dict[str, Any], tokenizer: Tokenizer
     dtype = token_type(tokenizer.vocab_size)
     try:
         with disk_errors(out), open_journal(work, settings, dtype) as journal:
+            if _is_done(out, settings):  # by another process, just now
+                return False, 0
             before = journal.progress.text_bytes
             if before:
                 log(f"{work}: going on after {before / 1e6:,.0f} MB of text")

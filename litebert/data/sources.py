@@ -148,16 +148,18 @@ def find_files(
 def names_below(folder: Path, barred: Sequence[Path]) -> list[str]:
     """The files at any depth below a folder, sorted, but for hidden ones and those in the folders `barred`.
 
-    `barred` are resolved paths. Raises InputError.
+    Folders behind links are read too, each once. `barred` are resolved paths. Raises InputError.
     """
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
-    names = []
-    for parent, folders, files in os.walk(folder, onerror=refuse):
+    names, seen = [], {*barred, folder.resolve()}
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(parent)
-        folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() not in barred]
+        found = {name: (here / name).resolve() for name in sorted(folders) if name[0] != "."}
+        folders[:] = [name for name, place in found.items() if place not in seen]
+        seen.update(found.values())
         names += [(here / file).relative_to(folder).as_posix() for file in files if file[0] != "."]
     return sorted(names)
 
@@ -172,7 +174,8 @@ def _below(folder: Path, barred: tuple[Path, ...], others: list[str]) -> Iterato
 
 def _named(path: Path, name: str, folder: Path | None = None) -> SourceFile:
     """The .txt files of a folder count together under their folder, all other files by themselves."""
-    stem, kind, packing = split_name(path.name)
+    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # it is written into files
+    stem, kind, packing = split_name(Path(name).name)
     parent = Path(name).parent
     source = (parent / stem).as_posix()
     if kind == ".txt" and folder is not None:
@@ -213,7 +216,7 @@ def read_chunks(file: SourceFile, options: ReadOptions = DEFAULT_OPTIONS) -> Ite
             elif file.kind == ".parquet":
                 yield from _parquet_chunks(file, stream, options.text_field)
             else:
-                yield from _line_chunks(file, raw, stream)
+                yield from _line_chunks(file, raw, stream, options)
 
 
 def _is_one_document(file: SourceFile, rule: str) -> bool:
@@ -229,16 +232,16 @@ def _without_mark(file: SourceFile, start: bytes) -> bytes:
     return start.removeprefix(b"\xef\xbb\xbf")
 
 
-def _limit(file: SourceFile, size: int) -> None:
+def _limit(file: SourceFile, size: int, by_blank_lines: bool = False) -> None:
     if size <= DOCUMENT_BYTES:
         return
     way_out = "cut it up, or give it as .jsonl with a document a line"
-    if file.kind == ".txt":
+    if file.kind == ".txt" and not by_blank_lines:
         way_out = f"if blank lines stand between its documents, say --documents blank-lines; else {way_out}"
     raise InputError(f"{file.path} holds a document of more than {DOCUMENT_BYTES >> 20} MiB: {way_out}")
 
 
-def _line_chunks(file: SourceFile, raw: BinaryIO, stream: IO[bytes]) -> Iterator[Chunk]:
+def _line_chunks(file: SourceFile, raw: BinaryIO, stream: IO[bytes], options: ReadOptions) -> Iterator[Chunk]:
     """Chunks that end at a line end (.jsonl), or at a blank line (.txt)."""
     by_line = file.kind == ".jsonl"
     lines: list[bytes] = []
@@ -250,7 +253,7 @@ def _line_chunks(file: SourceFile, raw: BinaryIO, stream: IO[bytes]) -> Iterator
         size += len(line)
         ends = by_line or line.isspace()
         document = len(line) if ends else document + len(line)
-        _limit(file, document)
+        _limit(file, document, by_blank_lines=options.documents == "blank-lines")
         if ends:
             document = 0
             if size >= CHUNK_BYTES:
@@ -290,7 +293,17 @@ def _parquet_chunks(file: SourceFile, stream: IO[bytes], field: str) -> Iterator
 def _ids(batch: Any, field: str) -> list[str | None]:
     if field == "id" or "id" not in batch.schema.names:
         return [None] * len(batch)
-    return [None if i is None else str(i) for i in batch.column("id").to_pylist()]
+    import pyarrow
+    from pyarrow import types
+
+    column = batch.column("id")
+    if types.is_temporal(column.type):  # of which Python's own hold no nanoseconds
+        column = column.cast(pyarrow.string())
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        column = column.cast(pyarrow.large_binary())
+    values = column.to_pylist()
+    texts = (i.decode("utf-8", "replace") if isinstance(i, bytes) else i for i in values)
+    return [None if i is None else str(i) for i in texts]
 
 
 def _texts(file: SourceFile, batch: Any, field: str) -> list[bytes | None]:

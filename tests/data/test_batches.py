@@ -1,5 +1,6 @@
 """Pairs, masks and batches, on real text and real ids: every promised property by statistics or by reconstruction."""
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -25,9 +26,12 @@ from litebert.data.pairs import (
     Objective,
     PairSettings,
     Samples,
+    Text,
     _cut,
     _cut_lengths,
     cut_blocks,
+    draw_spans,
+    join_texts,
     make_samples,
     read_text,
 )
@@ -136,6 +140,26 @@ def test_cuts_do_not_tell_the_order(source: WindowSource, tokenizer: Tokenizer) 
             for label in (0, 1)
         }
         assert abs(torn[0] - torn[1]) < 4 * 0.5 / (len(found) / 2) ** 0.5
+
+
+@pytest.mark.parametrize("objective", ["sentence_order", "next_sentence", "none", "comparison"])
+def test_sentences_longer_than_a_sequence_are_read_whole(objective: Objective) -> None:
+    """As in scripts without full stops, in transcripts and in tables."""
+    sizes = [5, 7, 100, 4, 3, 6, 61, 62, 63, 5, 200]
+    ends = np.cumsum(sizes).tolist()
+    text = Text(np.arange(ends[-1]), ends, [0, 8], [0, 1])
+    settings = PairSettings(length=64, objective=objective, short=0.0)
+    spans = draw_spans(text, settings, np.random.default_rng(0))
+    for size, end in zip(sizes, ends, strict=True):
+        if size > 62:
+            inside = sorted((a, b) for a, b, c, d, label in spans.tolist() if end - size <= a and b <= end and c == d)
+            assert [a for a, _ in inside] == [end - size, *(b for _, b in inside[:-1])], "one after the other"
+            assert inside[-1][1] == end
+            assert max(b - a for a, b in inside) - min(b - a for a, b in inside) <= 1
+    lengths = spans[:, 1] - spans[:, 0] + spans[:, 3] - spans[:, 2]
+    assert (lengths + np.where(spans[:, 3] > spans[:, 2], 3, 2)).max() <= 64
+    labelled = spans[spans[:, 4] != NO_LABEL]
+    assert (len(labelled) > 0) == (objective in ("sentence_order", "next_sentence"))
 
 
 def test_next_sentence_pairs_are_random_half_of_the_time(source: WindowSource) -> None:
@@ -363,8 +387,37 @@ def test_an_epoch_reads_every_block_once_and_differs_from_the_next(source: Windo
                 read.update(zip(blocks.shard.tolist(), blocks.first.tolist(), strict=True))
         assert set(read.values()) == {1}
         assert len(read) == len(source.blocks[0].first)
-    first, again = source.window(0)[1], source.window(windows)[1]
-    assert first.input_ids.tolist() != again.input_ids.tolist()
+    orders = [source._order(0, epoch).tolist() for epoch in range(3)]
+    blocks = list(range(len(source.blocks[0].first)))
+    assert all(sorted(order) == blocks for order in orders)
+    assert blocks not in orders
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_equal_blocks_are_cut_and_masked_otherwise_in_another_window(
+    source: WindowSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = source._window_blocks(0)
+    monkeypatch.setattr(WindowSource, "_window_blocks", lambda self, number: blocks)
+    (first, masked), (again, otherwise) = source.window(0), source.window(1)
+    assert first.cu_seqlens.tolist() != again.cu_seqlens.tolist()
+    assert masked.input_ids.tolist() != otherwise.input_ids.tolist()
+    assert source.window(0)[1].input_ids.tolist() == masked.input_ids.tolist()
+
+
+def test_texts_of_several_folders_keep_their_sentences_and_documents() -> None:
+    one = Text(np.arange(6), [2, 4, 6], [0, 2], [0, 1])
+    other = Text(np.arange(10, 15), [1, 5], [0, 1], [0, 3])
+    both = join_texts([one, other])
+    assert both.tokens.tolist() == [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14]
+    assert (both.ends, both.first) == ([2, 4, 6, 7, 11], [0, 2, 3, 4])
+    assert len(set(both.document)) == 4
+    assert join_texts([one]) is one
+
+
+def test_skipped_windows_are_left_out(source: WindowSource) -> None:
+    whole = list(islice(BatchStream(source, StreamState(1, 0)), 5))
+    assert all(map(equal, whole, islice(BatchStream(source, skipped=frozenset({0})), 5)))
 
 
 def test_the_stream_goes_on_from_its_state_bit_by_bit(source: WindowSource) -> None:
@@ -396,7 +449,15 @@ def test_weights_of_folders(prepared: Path, tokenizer: Tokenizer, tmp_path: Path
     both = WindowSource({prepared: 3.0, link: 1.0}, SpecialIds.of(tokenizer), SETTINGS, seed=5)
     taken = np.array([[len(b.first) for b in both._window_blocks(n)] for n in range(10)]).sum(axis=0)
     assert abs(taken[0] / taken.sum() - 0.75) < 0.01
-    assert both.window(3)[0].cu_seqlens[-1] > 0
+    orders = [[both._order(folder, epoch).tolist() for epoch in range(2)] for folder in range(2)]
+    assert orders[0][0] != orders[0][1] != orders[1][1]
+    read = Counter()  # the first epoch of the heavier folder, whatever windows it ends in
+    for number in itertools.count():
+        chosen = both._window_blocks(number)[0]
+        read.update(list(zip(chosen.shard.tolist(), chosen.first.tolist(), strict=True)))
+        if read.total() >= len(both.blocks[0].first):
+            break
+    assert len(read) == len(both.blocks[0].first)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 5])

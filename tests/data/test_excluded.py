@@ -6,6 +6,7 @@ import lzma
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from pyarrow import parquet, table
 
@@ -57,6 +58,16 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(table(rows), tmp_path / "a.parquet")
     (tmp_path / "b.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
     assert texts(tmp_path) == ["a b", "c d", "e f"] * 2
+
+
+def test_parquet_with_what_python_cannot_hold(tmp_path: Path) -> None:
+    columns = {
+        "when": pyarrow.array([1, 2], pyarrow.timestamp("ns")),
+        "review": pyarrow.array([b"a \xff", b"b"]).view(pyarrow.string()),
+        "more": pyarrow.array([{"title": "c", "at": 1}, None]),
+    }
+    parquet.write_table(table(columns), tmp_path / "a.parquet")
+    assert sorted(texts(tmp_path)) == ["a \ufffd", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,20 @@ from pyarrow import parquet
 
 from litebert.data import journal, prepare, sources, workers
 from litebert.data.duplicates import text_digest
+from litebert.data.journal import Journal
+from litebert.data.packing import reading
 from litebert.data.prepare import PrepareReport
 from litebert.data.shards import open_corpus
 from litebert.data.sources import find_files, read_documents
-from litebert.errors import ConfigError, DataFolderError, InputError, LitebertError, OutputError, TokenizerError
+from litebert.errors import (
+    ConfigError,
+    DataFolderError,
+    InputError,
+    LitebertError,
+    OutputError,
+    TokenizerError,
+    UnreadableError,
+)
 from litebert.text.sentences import split_sentences
 from litebert.text.tokenizer import load_tokenizer
 
@@ -450,6 +460,44 @@ def test_a_folder_with_something_else_is_not_touched(run: Run, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     run(tmp_path / "empty")
     assert open_corpus(tmp_path / "empty").index["counts"]["documents"]
+
+
+def test_other_files_where_the_work_would_lie_are_left_alone(run: Run, tmp_path: Path) -> None:
+    work = tmp_path / "out.unfinished"
+    (work / "data").mkdir(parents=True)
+    (work / "data" / "results.csv").write_text("mine")
+    with pytest.raises(DataFolderError, match=r"out\.unfinished is needed for unfinished work, but holds data:"):
+        run(tmp_path / "out")
+    assert (work / "data" / "results.csv").read_text() == "mine"
+    (work / "data" / "results.csv").rename(work / "results.csv")
+    with pytest.raises(DataFolderError, match=r"but holds results\.csv"):
+        run(tmp_path / "out")
+    (work / "results.csv").rename(tmp_path / "results.csv")
+    run(tmp_path / "out")
+    assert not work.exists()
+
+
+def test_a_file_that_cannot_be_read_for_now_costs_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "whole")
+    commits = 0
+    commit = Journal.commit
+
+    def stale(journal: Journal) -> None:
+        nonlocal commits
+        commit(journal)
+        commits += 1
+        if commits == 2:
+            with reading(tmp_path / "b.jsonl", "jsonl"):
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "commit", stale)
+        with pytest.raises(UnreadableError, match=r"b\.jsonl: cannot be read"):
+            run(tmp_path / "out", commit_bytes=60_000)
+    assert run(tmp_path / "out").resumed
+    assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("good_writes", [0, 1, 30, 60])

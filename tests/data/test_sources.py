@@ -283,3 +283,40 @@ def test_columns_of_other_text_types(tmp_path: Path) -> None:
     ):
         (tmp_path / "a.parquet").write_bytes(table({"text": plain.cast(kind)}))
         assert [text for _, _, text in read(tmp_path / "a.parquet")] == ["x", "y"]
+
+
+def test_folders_behind_links_are_read_once(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "x.txt").write_text("One.")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "y.txt").write_text("Two.")
+    (tmp_path / "b" / "link").symlink_to(tmp_path / "big")
+    (tmp_path / "b" / "round").symlink_to(tmp_path / "b")
+    assert [file.name for file in find_files([tmp_path / "b"])] == ["link/x.txt", "y.txt"]
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+    with open(path, "wb") as file:  # noqa: PTH123  bytes are no path
+        file.write(b"One.")
+    (found,) = find_files([tmp_path])
+    assert (found.name, os.fsencode(found.path)) == ("caf\ufffd.txt", path)
+    assert [text for *_, text in read_documents(found, ReadOptions())] == ["One."]
+
+
+def test_ids_of_any_type(tmp_path: Path) -> None:
+    times = pyarrow.array([1, None], pyarrow.timestamp("ns"))
+    damaged = pyarrow.array([b"\xff", b"b"]).view(pyarrow.string())
+    for ids, expected in ((times, ["1970-01-01 00:00:00.000000001", "a.parquet:2"]), (damaged, ["\ufffd", "b"])):
+        (tmp_path / "a.parquet").write_bytes(table({"text": ["x", "y"], "id": ids}))
+        assert [one for one, *_ in read(tmp_path / "a.parquet")] == expected
+
+
+def test_a_way_out_that_was_taken_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "DOCUMENT_BYTES", 20)
+    (tmp_path / "a.txt").write_text("One sentence a line.\n" * 3)
+    with pytest.raises(InputError, match="more than 0 MiB: cut it up") as error:
+        read(tmp_path / "a.txt", documents="blank-lines")
+    assert "say --documents" not in str(error.value)
+    with pytest.raises(InputError, match="say --documents blank-lines"):
+        read(tmp_path / "a.txt", documents="file")
