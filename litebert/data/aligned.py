@@ -73,9 +73,12 @@ class AlignedSource(WindowSource):
     def _samples(self, text: Text, rng: np.random.Generator) -> Samples:
         raw = np.asarray(text.tokens, dtype=np.uint8).tobytes()
         sentences = [raw[start:end].decode() for start, end in zip([0, *text.ends[:-1]], text.ends, strict=True)]
-        encodings = self.tokenizer.encode_batch(sentences, special_tokens=False)
+        first, space = set(text.first), self.tokenizer.between
+        inside = ["" if i in first else space for i in range(len(sentences))]
+        encodings = self.tokenizer.encode_batch(list(map(str.__add__, inside, sentences)), special_tokens=False)
         sizes = np.array([len(encoding.ids) for encoding in encodings])
         places = np.cumsum([0, *(len(sentence) + 1 for sentence in sentences[:-1])])  # of sentences in `whole`
+        places -= np.array(list(map(len, inside)))
         whole = " ".join(sentences)
         ids = np.array([i for encoding in encodings for i in encoding.ids], dtype=np.int32)
         characters = np.array([span for encoding in encodings for span in encoding.offsets], dtype=np.int64)

@@ -142,7 +142,8 @@ def _encode_documents(
     sizes = np.empty(len(documents), np.int64)
     words = np.empty(len(documents), np.int64)
     for row, (_, _, text) in enumerate(documents):
-        sentences += [text[start:end] for start, end in split_sentences(text)]
+        found = [text[start:end] for start, end in split_sentences(text)]
+        sentences += [*found[:1], *(tokenizer.between + sentence for sentence in found[1:])]
         ends[row] = len(sentences)
         raw = text.encode()
         sizes[row] = len(raw)

@@ -74,6 +74,8 @@ class FastTokenizer(Tokenizer):
         starts = [i in self.special_ids or self._begins_word(piece) for i, piece in enumerate(self._pieces)]
         self.word_start_table = np.array(starts, dtype=bool)
         self.separators = self._separators()
+        alone, within = self.encode_ids(["a", " a"])
+        self.between = "" if alone == within else " "
         self.lower = self.normalize("A") == "a"
         identity = json.dumps([self._model, self._roles], sort_keys=True)
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()

@@ -51,6 +51,9 @@ class Tokenizer(ABC):
     _pieces: list[str]
     _ids: dict[str, int]
     """The vocabulary, both ways."""
+    between: str = ""
+    """What stands before a sentence that follows another one, so that it is encoded alone as within the text: a space
+    where pieces hold it (byte-level BPE)."""
     separators: int = 1
     """[SEP] between two texts; RoBERTa and MPNet put two."""
 
@@ -77,7 +80,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode_batch(self, texts: Sequence[str], *, special_tokens: bool = True, threads: int = 1) -> list[Encoding]:
-        """Encode each text as `encode` does, but many times faster."""
+        """Encode each text as `encode` does; in one go, where that is faster."""
 
     @abstractmethod
     def encode_masked(self, text: str, mark: str) -> list[int]:

@@ -1,6 +1,9 @@
 """Pairs, masks and batches, on real text and real ids: every promised property by statistics or by reconstruction."""
 
 import itertools
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -38,6 +41,7 @@ from litebert.data.pairs import (
 from litebert.data.shards import open_corpus
 from litebert.errors import ConfigError
 from litebert.text.tokenizer import Tokenizer
+from tests.processes import alive
 
 SETTINGS = DataSettings(batch_size=16, pairs=PairSettings(length=64))
 
@@ -436,6 +440,37 @@ def test_any_number_of_workers_gives_the_same(prepared: Path, tokenizer: Tokeniz
     stream = iter(BatchStream(helped))
     assert all(equal(a, b) for a, b in zip(alone, islice(stream, 12), strict=True))
     stream.close()  # type: ignore[attr-defined]
+
+
+WORKERS = """
+import multiprocessing, sys, time
+from pathlib import Path
+from litebert.data.batches import BatchStream, DataSettings, SpecialIds, WindowSource
+from litebert.text.tokenizer import load_tokenizer
+
+if __name__ == "__main__":
+    tokenizer = load_tokenizer(Path(sys.argv[1]) / "tokenizer")
+    settings = DataSettings(batch_size=16, workers=2)
+    source = WindowSource({Path(sys.argv[1]): 1.0}, SpecialIds.of(tokenizer), settings, seed=5)
+    for batch in BatchStream(source):
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_workers_end_with_a_run_that_is_killed(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(WORKERS)
+    process = subprocess.Popen([sys.executable, tmp_path / "run.py", prepared], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    process.kill()
+    process.communicate()
+    limit = time.monotonic() + 60
+    while any(map(alive, workers)):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    assert len(workers) == 2
 
 
 def test_seeds_differ(prepared: Path, tokenizer: Tokenizer, source: WindowSource) -> None:

@@ -39,6 +39,8 @@ from litebert.errors import (
 )
 from litebert.text.sentences import split_sentences
 from litebert.text.tokenizer import load_tokenizer
+from tests.processes import alive, children
+from tests.tokenizers import KINDS, write_tokenizer
 
 Run = Callable[..., PrepareReport]
 
@@ -218,18 +220,6 @@ if __name__ == "__main__":
     text, tokenizer, out = sys.argv[1:]
     prepare.prepare([text], tokenizer, out, held_out=0.1, processes=2, shard_tokens=30_000, commit_bytes=1)
 """
-
-
-def children(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
@@ -597,3 +587,16 @@ def test_report_of_the_real_corpus(litebert_data: Path, tmp_path: Path) -> None:
     assert (report.disk_bytes - tokenizer) / report.text_bytes < 0.6
     tokens = open_corpus(tmp_path / "out", verify=True).split("train").shards[0].tokens
     assert tokens.dtype == np.uint16
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sentences_are_encoded_as_they_stand_in_the_text(prose: list[str], tmp_path: Path, kind: str) -> None:
+    """Byte-level BPE has other pieces where no space stands before a word."""
+    folder = write_tokenizer(kind, prose[:40], tmp_path / "tokenizer")
+    document = "The file is open. We read it now. Then the module closes."
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": document}) + "\n")
+    prepare.prepare([tmp_path / "a.jsonl"], folder, tmp_path / "out", held_out=0)
+    (shard,) = open_corpus(tmp_path / "out").split("train").shards
+    assert len(shard.sentence_ends) == 3
+    (whole,) = load_tokenizer(folder).encode_ids([document])
+    assert shard.tokens.tolist() == whole
