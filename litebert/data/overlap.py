@@ -1,12 +1,16 @@
 """Paragraphs that share an n-gram with an excluded text, taken out of documents."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from litebert.data.ngrams import NgramHasher, NgramSet, normal
 from litebert.data.sources import Document
 
 BATCH_CHARACTERS = 1 << 19
+_LINE_END = re.compile(r"(?<!\n)\n(?!\n)")
 
 
 class Shared(NamedTuple):
@@ -35,7 +39,7 @@ class OverlapFilter:
         kept: list[Document] = []
         shared: list[tuple[Shared, ...]] = []
         for batch in _batches(documents):
-            hits = self._lines("\n".join(document.text for document in batch))
+            hits = self._lines("\n\n".join(document.text for document in batch))
             first = 0
             for document in batch:
                 after = first + document.text.count("\n") + 1
@@ -43,19 +47,24 @@ class OverlapFilter:
                 left, out = _without(document, first, hits) if touched else (document, ())
                 kept.append(left)
                 shared.append(out)
-                first = after
+                first = after + 1
         return kept, shared
 
     def _lines(self, text: str) -> dict[int, tuple[str, str]]:
-        """For each line to be dropped the excluded file and the words, of the first n-gram that both have."""
+        """For each line to be dropped the excluded file and the words, of the first n-gram that both have.
+
+        An n-gram may run over line ends, as in text that is broken to fit a page, but over no empty line.
+        """
         text = normal(text)
-        ngrams = self._hasher.ngrams(text)
+        ngrams = self._hasher.ngrams(_LINE_END.sub(" ", text))
+        breaks = np.array([match.start() for match in re.finditer("\n", text)], dtype=np.int64)
+        places, owners = self._excluded.find(ngrams.numbers)
+        firsts, lasts = (np.searchsorted(breaks, sides[places]) for sides in (ngrams.starts, ngrams.ends))
         hits: dict[int, tuple[str, str]] = {}
-        for place, owner in zip(*(found.tolist() for found in self._excluded.find(ngrams.numbers)), strict=True):
-            line = int(ngrams.lines[place])
-            if line not in hits:
-                words = " ".join(text[ngrams.starts[place] : ngrams.ends[place]].split())
-                hits[line] = self._excluded.facts["names"][owner], words
+        for place, owner, first, last in zip(*(x.tolist() for x in (places, owners, firsts, lasts)), strict=True):
+            words = " ".join(text[ngrams.starts[place] : ngrams.ends[place]].split())
+            for line in range(first, last + 1):
+                hits.setdefault(line, (self._excluded.facts["names"][owner], words))
         return hits
 
 

@@ -7,7 +7,8 @@
    What shares twelve words in a row with an excluded text is dropped before that (overlap.py).
 3. Their results are written in the order of the input, whoever finished first: the bytes do not depend on
    the number of processes. A document whose text came before is dropped. One is held out if the 64-bit digest
-   of its text lies in the first `held_out` of the range: the same text is on the same side everywhere.
+   of its text lies in the first `held_out` of the range: the same text is on the same side wherever that is the
+   same share, but for the one document that is moved where a side would be empty.
 4. Every 64 MiB of text a commit makes the work so far safe (journal.py); a second start goes on from there.
 5. At the end the shards are counted and hashed (index.py), and only then the folder gets its name.
 """
@@ -37,7 +38,7 @@ from litebert.errors import ConfigError, DataFolderError, InputError, OutputErro
 from litebert.files import disk_errors, require_empty, sha256
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raised whenever the same input and settings would give other shards than before."""
 
 UNIT_BYTES = 2 << 20
@@ -50,6 +51,9 @@ FEW_SENTENCES = 4
 
 MUCH_OVERLAP = 0.05
 """More of a source than this that is dropped for its overlap asks for a look at what it is."""
+
+MUCH_UNKNOWN = 0.01
+"""More unknown tokens than this ask for another vocabulary."""
 
 SHOWN_OVERLAPS = 5
 
@@ -369,6 +373,11 @@ def _warnings(index: dict[str, Any]) -> Iterator[str]:
                 f"{overlap_share(found):.1%} of {source} was dropped: is it the excluded texts themselves, or a phrase"
                 f" that many texts have, such as a licence? The examples in {CARD_NAME} show it"
             )
+    if counts.get("unknown", 0) > MUCH_UNKNOWN * counts["tokens"]:
+        yield (
+            f"{counts['unknown'] / counts['tokens']:.1%} of the tokens are none of the vocabulary's pieces: is it of this"
+            " language? `litebert tokenizer train` makes one of your own text"
+        )
     if counts["empty_documents"]:
         yield f"{counts['empty_documents']:,} documents hold no text and were left out"
     if index["settings"]["held_out"] and not index["splits"]["held_out"]["documents"]:

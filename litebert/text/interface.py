@@ -42,7 +42,7 @@ class Tokenizer(ABC):
     sep_id: int
     mask_id: int
     special_ids: frozenset[int]
-    """Never masked, and never drawn as a random replacement."""
+    """Never drawn as a random replacement. An unknown piece of a text may be masked, as in the original."""
     fingerprint: str
     """SHA-256 over vocabulary and settings: what shards and checkpoints are bound to."""
     word_start_table: npt.NDArray[np.bool_]

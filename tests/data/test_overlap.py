@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,19 @@ def test_a_batch_of_documents_is_cleaned_as_each_alone(
     together = cleaner.clean(documents)
     assert together == ([one[0][0] for one in alone], [one[1][0] for one in alone])
     assert sum(map(bool, together[1])) > 5
+
+
+def test_text_that_is_broken_into_lines_is_found(run: Run, prose: list[str], tmp_path: Path) -> None:
+    exam = " ".join(long_lines(prose[30])[:4])
+    (tmp_path / "exam.jsonl").write_text(json.dumps({"context": exam}))
+    before, after = "These words come before it.", "And these come after it."
+    wrapped = "\n".join([before, "", *textwrap.wrap(exam, 40), "", after])
+    rows = [{"text": wrapped}, {"text": f"{before}\n{after}"}, {"text": " ".join(exam.split()[-6:])}]
+    rows.append({"text": " ".join(exam.split()[6:12])})  # the end of a document and the next one are no text together
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = run(tmp_path / "out", tmp_path / "a.jsonl", exclude=[tmp_path / "exam.jsonl"], held_out=0)
+    assert report.overlap is not None
+    assert report.overlap["paragraphs"] == len(textwrap.wrap(exam, 40))
+    shard = open_corpus(tmp_path / "out").split("train").shards[0]
+    tokenizer = load_tokenizer(open_corpus(tmp_path / "out").tokenizer_path)
+    assert tokenizer.decode(shard.tokens.tolist()).startswith(tokenizer.normalize(f"{before} {after} {before}"))

@@ -600,3 +600,13 @@ def test_sentences_are_encoded_as_they_stand_in_the_text(prose: list[str], tmp_p
     assert len(shard.sentence_ends) == 3
     (whole,) = load_tokenizer(folder).encode_ids([document])
     assert shard.tokens.tolist() == whole
+
+
+def test_a_vocabulary_of_another_language_is_told(run: Run, tmp_path: Path) -> None:
+    text = tmp_path / "a.jsonl"
+    text.write_text("".join(json.dumps({"text": f"数学 {i} と言語。 二つ目の文。"}) + "\n" for i in range(9)))
+    report = run(tmp_path / "out", text)
+    counts = open_corpus(tmp_path / "out").index["counts"]
+    (told,) = [warning for warning in report.warnings if "none of the vocabulary's pieces" in warning]
+    assert told.startswith(f"{counts['unknown'] / counts['tokens']:.1%} of the tokens")
+    assert counts["unknown"] > 10
