@@ -66,7 +66,7 @@ def build_index(journal: Journal, tokenizer: Tokenizer) -> dict[str, Any]:
             "empty_documents": done.empty,
             "replaced_bytes": sum(done.replaced.values()),
             "documents_of_two_sentences": done.pairable,
-            "unknown": int(train[1][tokenizer.unk_id] + held_out[1][tokenizer.unk_id]),
+            "unknown": sum(int(found[1][tokenizer.unk_id]) for found in (train, held_out) if tokenizer.unk_id >= 0),
         },
         "splits": splits,
         "replaced_bytes": done.replaced,

@@ -375,8 +375,8 @@ def _warnings(index: dict[str, Any]) -> Iterator[str]:
             )
     if counts.get("unknown", 0) > MUCH_UNKNOWN * counts["tokens"]:
         yield (
-            f"{counts['unknown'] / counts['tokens']:.1%} of the tokens are none of the vocabulary's pieces: is it of this"
-            " language? `litebert tokenizer train` makes one of your own text"
+            f"{counts['unknown'] / counts['tokens']:.1%} of the tokens are none of the vocabulary's pieces: is it of"
+            " this language? `litebert tokenizer train` makes one of your own text"
         )
     if counts["empty_documents"]:
         yield f"{counts['empty_documents']:,} documents hold no text and were left out"
