@@ -1,5 +1,6 @@
 """The prepared folders a run reads, as it finds them at its start, and the settings it was begun with."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,9 @@ MAY_CHANGE = frozenset(
     | {"loop.activation_checkpointing", "loop.minutes"}
 )
 """Settings that may differ when a run goes on: how it is computed and watched, not what is computed."""
+
+LEAST_FILLED = 0.7
+"""A step whose tokens fill less of its room than this wastes time on padding."""
 
 TEXT_FOLDER = "text"
 """In the folder of a run that reads files of text: their text as such, see `data.aligned`."""
@@ -137,7 +141,22 @@ def open_folders(settings: TextRunSettings, world: World) -> list[TokenCorpus]:
 def training_source(settings: TextRunSettings, tokenizer: Tokenizer, seed: int) -> WindowSource:
     """The training documents of all folders, in proportion to their weights."""
     folders = {Path(folder): weight for folder, weight in settings.folders.items()}
-    return WindowSource(folders, SpecialIds.of(tokenizer), settings.data, seed)
+    source = WindowSource(folders, SpecialIds.of(tokenizer), settings.data, seed)
+    _warn_of_short_documents(source)
+    return source
+
+
+def _warn_of_short_documents(source: WindowSource) -> None:
+    """Say so where steps have room for more text than documents give their sequences."""
+    data = source.settings
+    sizes = [split.num_tokens / split.num_documents for split in source.splits]
+    mean = float(np.minimum(np.array(sizes) + 3, data.pairs.length) @ source.shares)
+    filled = mean * data.sequence_slots / data.token_budget
+    if not data.pairs.drawn and filled < LEAST_FILLED:
+        log(
+            f"warning: a step is filled to {filled:.0%} at most, as documents have some {mean - 3:.0f} tokens; take a "
+            f"--length of about {max(8, math.ceil(mean / 8) * 8)}"
+        )
 
 
 def held_out_sources(settings: TextRunSettings, tokenizer: Tokenizer) -> dict[str, WindowSource]:

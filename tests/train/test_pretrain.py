@@ -4,7 +4,9 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from litebert.data.pairs import PairSettings
 from litebert.errors import CheckpointError, ConfigError, DataFolderError, OutputError
 from litebert.interop.huggingface import load_model
 from litebert.train import checkpoints
-from litebert.train.corpora import count_pieces, entropy
+from litebert.train.corpora import _warn_of_short_documents, count_pieces, entropy
 from litebert.train.hooks import read_metrics
 from litebert.train.optimizers import OptimizerSettings
 from litebert.train.pretrain import PretrainSettings, pretrain
@@ -182,3 +184,15 @@ def test_the_manifest_says_what_the_bits_depend_on(finished: Path) -> None:
     names = {"torch", "threads", "cpu", "device", "processes", "micro_batches", "precision", "compiled", "attention"}
     assert manifest["environment"].keys() == names
     assert manifest["sha256"].keys() == {"weights.safetensors", "optimizer.safetensors"}
+
+
+@pytest.mark.parametrize(("tokens", "warned"), [(21, True), (200, False)])
+def test_short_documents_in_long_sequences_are_told(
+    tokens: int, warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = [SimpleNamespace(num_tokens=10 * tokens, num_documents=10)]
+    data = DataSettings(batch_size=64, pairs=PairSettings(length=128))
+    _warn_of_short_documents(SimpleNamespace(settings=data, splits=splits, shares=np.ones(1)))  # type: ignore[arg-type]
+    said = capsys.readouterr().err
+    line = "warning: a step is filled to 23% at most, as documents have some 21 tokens; take a --length of about 24\n"
+    assert said == (line if warned else "")
