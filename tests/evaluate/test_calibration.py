@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from litebert.evaluate import calibration
 from litebert.evaluate.calibration import (
     Bin,
     Decisions,
@@ -163,3 +164,14 @@ def test_bounds() -> None:
     right, wrong = decisions.logits.argmax(1), decisions.logits.argmin(1)
     assert fit_temperature(decisions._replace(gold=right)) == 0.05
     assert fit_temperature(decisions._replace(gold=wrong)) == 20
+
+
+def test_every_so_many_of_very_many_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    decisions = drawn(3000, 2, 2.5)
+    decisions = decisions._replace(rows=np.repeat(np.arange(1000), 3))
+    monkeypatch.setattr(calibration, "MOST_DECISIONS", 1000)
+    found = calibrate(decisions)
+    assert found.rows == 334
+    monkeypatch.undo()
+    assert found == calibrate(decisions.where(decisions.rows % 3 == 0))
+    assert calibrate(decisions).rows == 1000
