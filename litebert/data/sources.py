@@ -121,9 +121,11 @@ def find_files(
 
     Hidden files, and what lies in the folders `exclude`, are passed over; so are files of other kinds inside
     folders, whose names are added to `others`. A file that is reached twice counts once. Raises InputError
-    where a path does not exist, is of no known kind, or gives no file.
+    where a path does not exist, is of no known kind, or gives no file. Where names repeat, the folder's stands before
+    them.
     """
     found: dict[Path, SourceFile] = {}
+    owners: dict[Path, str] = {}
     kinds = f"{', '.join(KINDS)}, also with {', '.join(PACKINGS)}"
     others = [] if others is None else others
     barred = tuple(path.resolve() for path in exclude)
@@ -138,11 +140,19 @@ def find_files(
             raise InputError(f"{path}: unknown kind of file (known are {kinds})")
         else:
             files = [_named(path, path.name)]
+        whole = path.resolve()
         for file in files:
             found.setdefault(file.path.resolve(), file)
+            owners.setdefault(file.path.resolve(), whole.name if path.is_dir() else whole.parent.name)
     if not found:
         raise InputError("no input: name at least one file or folder of text")
-    return list(found.values())
+    counts = Counter(file.name for file in found.values())
+    return [file if counts[file.name] == 1 else _below_a_name(file, owners[whole]) for whole, file in found.items()]
+
+
+def _below_a_name(file: SourceFile, folder: str) -> SourceFile:
+    """A file whose name others have, too, with that of the folder in which it was found before it."""
+    return file._replace(name=f"{folder}/{file.name}", source=f"{folder}/{file.source}")
 
 
 def names_below(folder: Path, barred: Sequence[Path]) -> list[str]:

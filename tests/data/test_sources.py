@@ -320,3 +320,15 @@ def test_a_way_out_that_was_taken_is_not_named(tmp_path: Path, monkeypatch: pyte
     assert "say --documents" not in str(error.value)
     with pytest.raises(InputError, match="say --documents blank-lines"):
         read(tmp_path / "a.txt", documents="file")
+
+
+def test_names_that_repeat_have_their_folder_before_them(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "part.jsonl").write_bytes(lines({"text": folder}))
+    (tmp_path / "x" / "own.txt").write_text("One.")
+    found = find_files([tmp_path / "x", tmp_path / "y" / "part.jsonl"])
+    assert [file.name for file in found] == ["own.txt", "x/part.jsonl", "y/part.jsonl"]
+    assert [file.source for file in found] == ["x", "x/part", "y/part"]
+    ids = [one for file in found for one, *_ in read_documents(file, ReadOptions())]
+    assert ids == ["own.txt:1", "x/part.jsonl:1", "y/part.jsonl:1"]
