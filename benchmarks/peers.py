@@ -27,7 +27,7 @@ from litebert.exam.material import Material, prepare_material, read_material
 from litebert.exam.sets import SETS, ExamSet
 from litebert.exam.settings import BenchmarkSettings, Plan
 from litebert.exam.sitting import MODEL, Sitting, sit
-from litebert.files import write_text
+from litebert.files import held, write_text
 from litebert.infer.judging import judge_model
 from litebert.train.job import plan_steps
 
@@ -97,6 +97,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/peers"))
     arguments = parser.parse_args()
+    with held(arguments.out) as ours:
+        if not ours:
+            parser.error(f"{arguments.out}: another one is at work here; wait for it, or name another --out")
+        compare(arguments)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Do what is not done yet, and print it all."""
     settings = config.build(BenchmarkSettings, config.read_toml(RECIPE))
     table: dict[str, dict[str, Any]] = {}
     print("| set | system | rate | dev | test |\n|---|---|---|---|---|")
