@@ -28,7 +28,7 @@ from litebert.data.duplicates import DigestSet
 from litebert.data.shards import SPLITS, Ends, ShardCounts, SplitWriter
 from litebert.data.workers import Encoded, Mask, PieceCounts, select
 from litebert.errors import DataFolderError, InputError, UnreadableError
-from litebert.files import LOCK, held, write_text
+from litebert.files import held, write_text
 
 JOURNAL_NAME = "journal.json"
 TABLE_NAME = "documents.jsonl"
@@ -253,11 +253,11 @@ def _strange(folder: Path) -> str:
     """A file in a folder that no work of ours made; empty where there is none."""
     if (folder / JOURNAL_NAME).exists():
         return ""
-    ours = {LOCK, JOURNAL_NAME, TABLE_NAME, DIGESTS_NAME, DATA_NAME, EXCLUDED_NAME}
-    names = {path.name for path in folder.iterdir()}
-    if DATA_NAME in names and not names & {TABLE_NAME, DIGESTS_NAME} and any((folder / DATA_NAME).iterdir()):
-        ours -= {DATA_NAME}
-    return min((name for name in names if name not in ours and not name.startswith(f".{JOURNAL_NAME}")), default="")
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    ours = {TABLE_NAME, DIGESTS_NAME, EXCLUDED_NAME}
+    if TABLE_NAME in names or not any((folder / DATA_NAME).glob("*")):  # it is made first, and filled after the table
+        ours.add(DATA_NAME)
+    return min(names - ours, default="")
 
 
 def difference(old: Any, new: dict[str, Any]) -> str:

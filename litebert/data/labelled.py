@@ -56,9 +56,11 @@ class Labelled(Generic[InputT, TargetT]):
     inputs: list[InputT]
     targets: list[TargetT]
     ids: list[str] | None = None
-    """Names of the rows, each one different; None where the file has no column `id`."""
+    """Names of the rows, which may repeat; None where not every row has one."""
     notes: tuple[str, ...] = ()
     """What the user should know of the file, counted."""
+    labels: tuple[str, ...] = ()
+    """All labels of the file that these rows are a part of; empty where they are the whole."""
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -246,9 +246,7 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
         """It must be one of the choices."""
         _index(answer, "choice", where, given.choices)
 
-    def score(
-        self, rows: Labelled[Choices, int], answers: Sequence[int | str], labels: Sequence[str] | None = None
-    ) -> Metrics:
+    def score(self, rows: Labelled[Choices, int], answers: Sequence[int | str]) -> Metrics:
         """Accuracy."""
         given = [
             _index(answer, "choice", rows.places[row], rows.inputs[row].choices) for row, answer in enumerate(answers)

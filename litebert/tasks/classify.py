@@ -153,15 +153,12 @@ class Classify(TextTask[str, Ints]):
         labels = sorted_labels(rows.targets)
         return labels if len(labels) > 1 else sorted_labels([*rows.targets, *answers])
 
-    def score(
-        self, rows: Labelled[TextInput, str], answers: Sequence[str], labels: Sequence[str] | None = None
-    ) -> Metrics:
+    def score(self, rows: Labelled[TextInput, str], answers: Sequence[str]) -> Metrics:
         """See `label_metrics`; answers that are no label of the rows are wrong ones, and counted."""
-        whole = labels is None
-        labels = self.labels_of(rows, answers) if labels is None else labels
+        labels = rows.labels or self.labels_of(rows, answers)
         index = {label: i for i, label in enumerate(labels)}
         strange = [answer for answer in answers if answer not in index]
-        if strange and whole:
+        if strange and not rows.labels:
             known = ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "")
             log(
                 f"note: {len(strange):,} of {len(answers):,} answers are no labels of the rows (the first: "

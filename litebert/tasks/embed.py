@@ -254,9 +254,7 @@ class Embed(Task[TextInput, float | None, EmbedEncoded, EmbedGold]):
             )
         return number_of(value_of(fields, column, where), column, where)
 
-    def score(
-        self, rows: Labelled[TextInput, float | None], answers: Sequence[float], labels: Sequence[str] | None = None
-    ) -> Metrics:
+    def score(self, rows: Labelled[TextInput, float | None], answers: Sequence[float]) -> Metrics:
         """Correlations of similarities, one number a pair, with the scores."""
         self.check_judged(rows)
         return correlations(np.array(rows.targets, dtype=np.float64), np.array(answers, dtype=np.float64))

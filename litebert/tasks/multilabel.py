@@ -162,11 +162,9 @@ class Multilabel(TextTask[Labels, Bools]):
         """Those of either side."""
         return sorted_labels(label for side in (rows.targets, answers) for labels in side for label in labels)
 
-    def score(
-        self, rows: Labelled[TextInput, Labels], answers: Sequence[Labels], labels: Sequence[str] | None = None
-    ) -> Metrics:
+    def score(self, rows: Labelled[TextInput, Labels], answers: Sequence[Labels]) -> Metrics:
         """See `multilabel_metrics`, over all labels of either side."""
-        known = self.labels_of(rows, answers) if labels is None else labels
+        known = rows.labels or self.labels_of(rows, answers)
         gold, given = (
             np.array([[label in named for label in known] for named in side], np.bool_).reshape(len(side), len(known))
             for side in (rows.targets, answers)

@@ -314,9 +314,7 @@ class Ner(Task[str, Spans, NerEncoded, NerGold]):
                     "characters"
                 )
 
-    def score(
-        self, rows: Labelled[str, Spans], answers: Sequence[Spans], labels: Sequence[str] | None = None
-    ) -> Metrics:
+    def score(self, rows: Labelled[str, Spans], answers: Sequence[Spans]) -> Metrics:
         """See `entity_metrics`: the borders must be the same characters."""
         return self._compare(rows.targets, answers)
 

@@ -433,12 +433,7 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
         return text_of(value_of(fields, "answer", where), "answer", where)
 
     def score(
-        self,
-        rows: Labelled[Question, Target],
-        answers: Sequence[str],
-        labels: Sequence[str] | None = None,
-        *,
-        no_answer: Mapping[str, float] | None = None,
+        self, rows: Labelled[Question, Target], answers: Sequence[str], no_answer: Mapping[str, float] | None = None
     ) -> Metrics:
         """See `squad_metrics`."""
         return _squad(_keys(rows), rows.targets, answers, no_answer)

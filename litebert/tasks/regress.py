@@ -125,8 +125,6 @@ class Regress(TextTask[float, Doubles]):
         column = "prediction" if "value" not in fields and "prediction" in fields else "value"
         return number_of(value_of(fields, column, where), column, where)
 
-    def score(
-        self, rows: Labelled[TextInput, float], answers: Sequence[float], labels: Sequence[str] | None = None
-    ) -> Metrics:
+    def score(self, rows: Labelled[TextInput, float], answers: Sequence[float]) -> Metrics:
         """See `regression_metrics`."""
         return regression_metrics(np.array(rows.targets), np.array(answers))

@@ -87,15 +87,11 @@ def _answer(job: AnyTask, fields: Row, where: str) -> Any:
 
 
 def _score(
-    job: AnyTask,
-    rows: Labelled[Any, Any],
-    given: Sequence[Any],
-    no_answer: Mapping[str, float] | None,
-    labels: Sequence[str] | None = None,
+    job: AnyTask, rows: Labelled[Any, Any], given: Sequence[Any], no_answer: Mapping[str, float] | None
 ) -> Metrics:
     if isinstance(job, QuestionAnswering):
-        return job.score(rows, given, no_answer=no_answer)
-    return job.score(rows, given, labels)
+        return job.score(rows, given, no_answer)
+    return job.score(rows, given)
 
 
 def _squad_answers(path: str | Path) -> dict[str, str] | None:
@@ -250,6 +246,7 @@ def _by(
             inputs=[rows.inputs[i] for i in members],
             targets=[rows.targets[i] for i in members],
             ids=None if rows.ids is None else [rows.ids[i] for i in members],
+            labels=labels,
         )
-        result[value] = dict(_score(job, part, [given[i] for i in members], no_answer, labels)) | {"rows": len(members)}
+        result[value] = dict(_score(job, part, [given[i] for i in members], no_answer)) | {"rows": len(members)}
     return result

@@ -347,18 +347,13 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
     def check_answer(self, given: InputT, answer: Any, where: str) -> None:
         """Raise InputError where a plain answer cannot be one to this input."""
 
-    def labels_of(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any]) -> Sequence[str]:
+    def labels_of(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any]) -> tuple[str, ...]:
         """The labels that plain answers to all rows of a file are scored by, for tasks whose metrics depend on them."""
         return ()
 
     @abstractmethod
-    def score(
-        self, rows: Labelled[InputT, TargetT], answers: Sequence[Any], labels: Sequence[str] | None = None
-    ) -> Metrics:
-        """Metrics of plain answers to the rows, in their order, as the official scripts compute them.
-
-        labels: `labels_of` the whole, where these are a part of a file's rows.
-        """
+    def score(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any]) -> Metrics:
+        """Metrics of plain answers to the rows, in their order, as the official scripts compute them."""
 
 
 def _repeated(ids: Sequence[str]) -> list[int]:
