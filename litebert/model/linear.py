@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHUNK = 512
-"""Tokens of a partial sum. With matrix units (AMX) partial sums of a weight's gradient take half as long as one product
-over all tokens, whose transposed operand they are slow to read; without such units there is no difference."""
+CHUNK, MOST_NUMBERS = 512, 10 << 20
+"""Tokens of a partial sum, and how many numbers all of them may have: more do not stay in caches.
+
+With matrix units (AMX) partial sums of a weight's gradient take two thirds of the time of one product over all tokens,
+whose transposed operand is slow to read there; without such units there is no difference
+(benchmarks/weight_gradient.py)."""
 
 
 class Affine(torch.autograd.Function):
@@ -36,13 +39,13 @@ class Affine(torch.autograd.Function):
 def transposed_product(a: Tensor, b: Tensor) -> Tensor:
     """Sum over tokens of the outer products of two rows: (T, N), (T, M) -> (N, M), in fp32 or more."""
     precision = torch.promote_types(a.dtype, torch.float32)
-    whole = len(a) - len(a) % CHUNK
-    rest = (a[whole:].t() @ b[whole:]).to(precision)
-    if not whole:
-        return rest
-    parts = a[:whole].reshape(-1, CHUNK, a.shape[1]).transpose(1, 2) @ b[:whole].reshape(-1, CHUNK, b.shape[1])
-    total = parts.sum(0, dtype=precision)  # (K, N, M) -> (N, M)
-    return total + rest if whole < len(a) else total
+    count = len(a) // CHUNK
+    if count < 2 or count * a.shape[1] * b.shape[1] > MOST_NUMBERS:
+        return (a.t() @ b).to(precision)
+    whole = count * CHUNK
+    parts = a[:whole].reshape(count, CHUNK, -1).transpose(1, 2) @ b[:whole].reshape(count, CHUNK, -1)  # (K, N, M)
+    total = parts.sum(0, dtype=precision)
+    return total + a[whole:].t() @ b[whole:] if whole < len(a) else total
 
 
 def linear(module: nn.Linear, x: Tensor) -> Tensor:
