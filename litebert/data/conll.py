@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from litebert.data.packing import reading, split_name, unpacked
+from litebert.data.packing import opened
 from litebert.errors import InputError
 
 _TAG = re.compile(r"O|[A-Z]-\S+")
@@ -35,12 +35,11 @@ def read_conll(source: str | Path) -> Iterator[Sentence]:
     Columns stand between tabs, else between spaces. Raises InputError, naming the line, where a word has no tag.
     """
     path = Path(source)
-    _, suffix, packing = split_name(path.name)
     words: list[str] = []
     tags: list[str] = []
     first = 0
     empty = True
-    with reading(path, (packing or suffix)[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+    with opened(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()

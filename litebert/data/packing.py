@@ -60,6 +60,14 @@ def unpacked(raw: BinaryIO, packing: str) -> Iterator[IO[bytes]]:
         yield raw
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The unpacked content of a file, by its name; raises InputError where it cannot be read."""
+    _, kind, packing = split_name(path.name)
+    with reading(path, (packing or kind)[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+        yield file
+
+
 def error_text(error: BaseException) -> str:
     """What an exception says, in one line."""
     return " ".join(str(error).split()) or type(error).__name__

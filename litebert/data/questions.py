@@ -12,7 +12,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from litebert.data.packing import reading, split_name, unpacked
+from litebert.data.packing import opened
 from litebert.data.rows import Row
 from litebert.errors import InputError
 
@@ -31,8 +31,7 @@ def read_squad(source: str | Path) -> list[Row] | None:
     None: the file is JSON lines, not SQuAD's JSON. Raises InputError where it is damaged, not JSON, or lacks a field.
     """
     path = Path(source)
-    packing = split_name(path.name)[2]
-    with reading(path, (packing or ".json")[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+    with opened(path) as file:
         content = file.read()
     try:
         value = json.loads(content)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from litebert.data.packing import PACKINGS, reading, split_name, unpacked
+from litebert.data.packing import PACKINGS, opened, split_name
 from litebert.errors import InputError, OutputError
 from litebert.files import disk_errors
 
@@ -86,7 +86,7 @@ def read_rows(source: str | Path) -> Iterator[NumberedRow]:
         ".parquet": _parquet_rows,
         ".txt": _text_rows,
     }
-    with reading(path, (packing or suffix)[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+    with opened(path) as file:
         # Parquet begins at its end, and what is packed cannot be sought in cheaply.
         stream = io.BytesIO(file.read()) if packing and suffix == ".parquet" else file
         yield from formats[suffix](stream, str(path))

@@ -5,14 +5,13 @@ with its header. Rankings are TREC's runs (query, Q0, document, rank, score, tag
 Documents are ranked by their scores; of equal ones the later name comes first, as in trec_eval.
 """
 
-import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
-from litebert.data.packing import reading, split_name, unpacked
+from litebert.data.packing import opened, split_name
 from litebert.data.rows import DoubledError, text_lines, without_doubles
 from litebert.errors import InputError
 from litebert.evaluate.metrics import Metrics
@@ -114,7 +113,7 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _read_json(path: Path) -> dict[str, dict[str, float]]:
-    with _opened(path) as file:
+    with opened(path) as file:
         content = file.read()
     try:
         values = json.loads(content, object_pairs_hook=without_doubles)
@@ -133,18 +132,11 @@ def _read_json(path: Path) -> dict[str, dict[str, float]]:
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The numbers and cells of the lines that are not empty: between tabs where these make a table, else between any
     spaces."""
-    with _opened(path) as file:
+    with opened(path) as file:
         for number, line in text_lines(file, str(path)):
             cells = line.rstrip("\r\n").split("\t")
             if line.strip():
                 yield number, [cell.strip() for cell in cells] if len(cells) > 2 else line.split()
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    packing = split_name(path.name)[2]
-    with reading(path, (packing or path.suffix)[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
-        yield file
 
 
 def _finite(value: object, where: str) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from litebert.data.packing import reading, split_name, unpacked
+from litebert.data.packing import opened
 from litebert.data.questions import read_squad
 from litebert.data.rows import Row
 from litebert.errors import InputError
@@ -36,8 +36,7 @@ LETTERS = "ABCDE"
 
 def lines_of(path: Path) -> list[str]:
     r"""The lines of a file of UTF-8, plain or packed; only \n and \r\n end one."""
-    packing = split_name(path.name)[2]
-    with reading(path, (packing or ".txt")[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+    with opened(path) as file:
         content = file.read()
     try:
         text = content.decode("utf-8-sig")

@@ -8,7 +8,7 @@ from typing import Any
 
 from litebert.console import log
 from litebert.data.labelled import Columns, Labelled, there
-from litebert.data.packing import reading, split_name, unpacked
+from litebert.data.packing import opened, split_name
 from litebert.data.rows import DoubledError, Row, without_doubles
 from litebert.errors import ConfigError, InputError
 from litebert.evaluate.metrics import Metrics
@@ -24,7 +24,8 @@ FIELDS = {
 """The task that a record with such a field answers, the most telling first."""
 WRITTEN = {
     "entities": {"entities"}, "qa": {"answer", "no_answer_score"}, "choice": {"choice", "scores"},
-    "multilabel": {"labels", "scores"}, "regress": {"value"}, "classify": {"label", "score", "scores"},
+    "multilabel": {"labels", "scores"}, "regress": {"value"}, "embed": {"similarity"},
+    "classify": {"label", "score", "scores"},
 }  # fmt: skip
 """The fields that `predict` writes. Those of the row that was read stand beside them, and may look like answers."""
 RETRIEVAL = "retrieval"
@@ -112,8 +113,7 @@ def _squad_answers(path: str | Path) -> dict[str, str] | None:
 
 def _json(path: str | Path) -> Any:
     path = Path(path)
-    packing = split_name(path.name)[2]
-    with reading(path, (packing or ".json")[1:]), path.open("rb") as raw, unpacked(raw, packing) as file:
+    with opened(path) as file:
         content = file.read()
     try:
         return json.loads(content, object_pairs_hook=without_doubles)
@@ -136,7 +136,7 @@ def _read(path: str | Path, task: str | None) -> tuple[AnyTask, list[tuple[str, 
             f"{path} has no column with answers ({', '.join(FIELDS)}); {there(names)}; name the task: --task TASK"
         )
     if len(found) > 1:
-        told = [one for one in found if WRITTEN.get(one, {""}) <= set(names)]
+        told = [one for one in found if WRITTEN[one] <= set(names)]
         most = max((len(WRITTEN[one]) for one in told), default=0)
         told = [one for one in told if len(WRITTEN[one]) == most]
         if len(told) != 1:

@@ -115,6 +115,9 @@ def test_fields_of_the_rows_are_not_taken_for_answers(tmp_path: Path) -> None:
     numbers = write_jsonl(tmp_path / "a.jsonl", [{"text": "t", "label": i, "value": i} for i in range(5)])
     gold = write_jsonl(tmp_path / "gold.jsonl", [{"text": "t", "label": i} for i in range(5)])
     assert score_files(numbers, gold)["spearman"] == pytest.approx(1)
+    pairs = [{"text": "a", "text_pair": "b", "label": i, "score": i, "similarity": i / 5} for i in range(5)]
+    found = score_files(write_jsonl(tmp_path / "a.jsonl", pairs), write_jsonl(tmp_path / "pairs.jsonl", pairs))
+    assert found["spearman"] == pytest.approx(1)
     unclear = write_jsonl(tmp_path / "a.jsonl", [{"answer": "yes", "label": "yes"}] * 5)
     with pytest.raises(InputError, match=r"answers to several tasks: 'label' \(classify\), 'answer' \(qa\); name it"):
         score_files(unclear, gold)
