@@ -14,6 +14,7 @@ from torch import Tensor
 
 from litebert.data.batches import DataSettings, PretrainBatch, held_out_parts, micro_batches
 from litebert.data.pairs import NO_LABEL
+from litebert.model.attention import training_kernel
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.packed import Bands, Packed
 from litebert.model.pooling import first_tokens
@@ -40,8 +41,10 @@ class PretrainObjective:
         self.order_weight = order_weight
         self.world = world or World()
         self.device = next(model.parameters()).device
-        on_gpu = "fused" if model.config.position == "relative" else "varlen"  # which takes no bias
-        self.attention = on_gpu if self.device.type == "cuda" else "padded"
+        shape = model.config
+        self.attention = training_kernel(
+            self.device, precision, dropout=shape.attention_probs_dropout_prob, relative=shape.position == "relative"
+        )
         self.sums = self._sums
         if compiled and model.albert.encoder.activation_checkpointing:
             model.albert.encoder.compile_layers()

@@ -34,7 +34,7 @@ from litebert.data.batches import DataSettings, PretrainBatch, held_out_parts, m
 from litebert.data.pairs import NO_LABEL
 from litebert.errors import ConfigError
 from litebert.interop.compressed import closeness
-from litebert.model.attention import packed_layout, relations
+from litebert.model.attention import packed_layout, relations, training_kernel
 from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Trace
 from litebert.model.heads import AlbertWithHeads
@@ -203,7 +203,10 @@ class TeachingObjective:
         self.precision, self.world = precision, world
         self.teacher = teacher.eval().requires_grad_(False)
         self.device = next(student.parameters()).device
-        self.attention = self._kernel(student.model)
+        self.attention, self.teachers_attention = (
+            training_kernel(self.device, precision, dropout=0.0, relative=model.config.position == "relative")
+            for model in (student.model, teacher)
+        )
         self.sums = torch.compile(self._sums, dynamic=False) if compiled else self._sums
 
     def backward(self, batch: PretrainBatch) -> Callable[[], Metrics]:
@@ -317,8 +320,8 @@ class TeachingObjective:
         packed = lesson.mine
         mine, theirs = Trace(qkv=[]), Trace(qkv=[])
         with torch.no_grad():
-            answer = self.teacher.albert(lesson.theirs, attention=self._kernel(self.teacher), trace=theirs)  # (U, G)
-        hidden = self.student.model.albert(packed, attention=self._kernel(self.student.model), trace=mine)  # (T, H)
+            answer = self.teacher.albert(lesson.theirs, attention=self.teachers_attention, trace=theirs)  # (U, G)
+        hidden = self.student.model.albert(packed, attention=self.attention, trace=mine)  # (T, H)
         members, present = _membership(packed)  # (S, T), (S,)
         if lesson.paired is not None:  # of which only the similarity is learnt
             present = present * ~lesson.paired
@@ -353,10 +356,6 @@ class TeachingObjective:
             masked_lm = F.cross_entropy(predictions, lesson.labels, ignore_index=NO_LABEL, reduction="sum")
         total = cosines.sum()
         return torch.stack((distance, related, present.sum() - total, similarity, compared, masked_lm, total))
-
-    def _kernel(self, model: AlbertWithHeads) -> str:
-        on_gpu = "fused" if model.config.position == "relative" else "varlen"  # which takes no bias
-        return on_gpu if self.device.type == "cuda" else "padded"
 
     def _relations(self, packed: Packed, mine: Trace, theirs: Trace) -> Tensor:
         """Sum over tokens of KL(teacher's relations || student's), the mean over queries, keys, values and heads."""
