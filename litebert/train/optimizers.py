@@ -1,4 +1,4 @@
-"""Optimizers: LAMB as the original ALBERT has it, AdamW, and torch's Muon for the matrices of the blocks."""
+"""Optimizers: LAMB as the original ALBERT has it, AdamW, and Muon for the matrices of the blocks."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from litebert.errors import ConfigError
+from litebert.model.device import multiplies_bf16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,57 @@ class Lamb(torch.optim.Optimizer):
         parameter.sub_(rate * update)
 
 
+class Muon(torch.optim.Muon):
+    """torch's Muon, its updates as large as AdamW's (Liu et al. 2025), so that one rate serves both.
+
+    torch orthogonalizes in bfloat16. Where a processor has no products of that, they take fifty times as long as in
+    fp32, which is what is computed there.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float, momentum: float) -> None:
+        super().__init__(list(params), lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw")
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update all parameters from their gradients."""
+        if closure is not None:
+            raise ValueError("Muon takes no closure")
+        for group in self.param_groups:
+            used = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if used and multiplies_bf16(used[0].device):
+                return super().step()  # type: ignore[no-any-return, no-untyped-call]
+            for parameter in used:
+                self._update(parameter, group)
+        return None
+
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        """What torch does, in the precision of the parameter."""
+        gradient, state, momentum = parameter.grad, self.state[parameter], group["momentum"]
+        assert gradient is not None
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+        ahead = gradient.lerp(state["momentum_buffer"], momentum)  # Nesterov
+        update = orthogonalized(ahead, group["ns_coefficients"], group["ns_steps"], group["eps"])
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update, alpha=-0.2 * group["lr"] * max(parameter.shape) ** 0.5)
+
+
+def orthogonalized(matrix: Tensor, coefficients: tuple[float, float, float], steps: int, epsilon: float) -> Tensor:
+    """A matrix with the same singular vectors, and singular values near 1 (Newton-Schulz, Jordan et al. 2024)."""
+    a, b, c = coefficients
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / x.norm().clamp(min=epsilon)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
 class Combined:
     """Several optimizers, each with its own parameters, behind the methods that a training loop calls."""
 
@@ -154,8 +206,7 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Combined:
         rest = rate
         if settings.name == "muon":
             rest = rate * settings.adamw_rate
-            # match_rms_adamw: an update has the size of AdamW's, so that one rate serves both (Liu et al. 2025).
-            made.append(torch.optim.Muon(matrices, rate, decay, settings.momentum, adjust_lr_fn="match_rms_adamw"))
+            made.append(Muon(matrices, rate, decay, settings.momentum))
             matrices = []
         groups: list[dict[str, Any]] = [{"params": matrices + tables}, {"params": vectors, "weight_decay": 0.0}]
         made.append(torch.optim.AdamW(groups, rest, betas, settings.epsilon, decay, fused=True))

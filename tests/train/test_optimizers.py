@@ -11,7 +11,8 @@ from torch import nn
 from litebert.errors import ConfigError
 from litebert.model.config import preset
 from litebert.model.heads import build_model
-from litebert.train.optimizers import Combined, Lamb, OptimizerSettings, build_optimizer, split_parameters
+from litebert.train import optimizers
+from litebert.train.optimizers import Combined, Lamb, Muon, OptimizerSettings, build_optimizer, split_parameters
 from litebert.train.schedules import ScheduleSettings, rate_factor
 
 
@@ -54,6 +55,27 @@ def test_muon_trains_the_matrices_of_the_blocks_only() -> None:
     assert all("embedding." not in name and "bias" not in name for name in by_muon)
     assert any(name.startswith("embedding") or ".embedding." in name for name in by_adamw)
     assert any("sentence_order" in name for name in by_adamw), "an output layer of two rows is no matrix for Muon"
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_muon_computes_what_torch_computes_as_the_processor_can(monkeypatch: pytest.MonkeyPatch, half: bool) -> None:
+    monkeypatch.setattr(optimizers, "multiplies_bf16", lambda device: half)
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(48, 16), (16, 48), (24, 24)]
+    first = [torch.randn(shape, generator=generator) for shape in shapes]
+    ours, theirs = ([nn.Parameter(value.clone()) for value in first] for _ in range(2))
+    mine = Muon(ours, 0.02, 0.1, 0.9)
+    torchs = torch.optim.Muon(theirs, 0.02, 0.1, 0.9, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        mine.step()
+        torchs.step()
+    for one, other, value in zip(ours, theirs, first, strict=True):
+        apart = float(((one - other).norm() / (other - value).norm()).detach())
+        assert apart == 0 if half else 0 < apart < 0.02
+        assert torch.equal(mine.state[one]["momentum_buffer"], torchs.state[other]["momentum_buffer"])
 
 
 def test_tables_matrices_and_vectors() -> None:
