@@ -286,15 +286,14 @@ class TeachingObjective:
     def _lesson(self, batch: PretrainBatch, bands: Bands = ()) -> Lesson:
         """Move a padded batch to the device, and encode it for a teacher that has its own tokenizer."""
         ids, positions, segments, cu_seqlens, masked, labels, _ = map(self._there, batch[:7])
-        used = labels != NO_LABEL
-        whole = ids.index_put((masked[used],), labels[used])
+        unmasked = batch.input_ids.copy()
+        known = batch.masked_labels != NO_LABEL
+        unmasked[batch.masked_positions[known]] = batch.masked_labels[known]
+        whole = self._there(unmasked)
         length = self.data.pairs.length
         mine = Packed(ids if self.teaching.masked_lm else whole, positions, segments, cu_seqlens, length, bands)
         config = self.teacher.config
         if self.teaching.comparison:
-            unmasked = batch.input_ids.copy()
-            known = batch.masked_labels != NO_LABEL
-            unmasked[batch.masked_positions[known]] = batch.masked_labels[known]
             apart = read_apart(batch._replace(input_ids=unmasked), config.pad_token_id)
             ids, positions, cu_seqlens, matches, first, second, pairs = map(self._there, apart)
             theirs = Packed(ids, positions, torch.zeros_like(ids), cu_seqlens, length, bands_apart(bands))
