@@ -11,7 +11,12 @@ from litebert.train.pretrain import PretrainSettings
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 PRETRAIN = ["mini.toml", "scratch/mini.toml", "scratch/base.toml", "ablations/base.toml"]
-DISTILL = [*(f"small/leg-{leg}.toml" for leg in range(1, 9)), "teaching/base.toml", "frontier/base.toml"]
+DISTILL = [
+    *(f"small/leg-{leg}.toml" for leg in range(1, 9)),
+    "teaching/base.toml",
+    "frontier/base.toml",
+    "scratch/taught.toml",
+]
 TRIALS = ["trials", "second", "third", "fourth", "mpnet", "pairs"]
 
 

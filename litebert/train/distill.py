@@ -20,6 +20,7 @@ from litebert.data.shards import INDEX_NAME, TOKENIZER_FOLDER, TokenCorpus
 from litebert.errors import ConfigError, DataFolderError, UserError
 from litebert.evaluate.embeddings import probe
 from litebert.interop.huggingface import is_embedder, load_model, read_config, read_model, read_own
+from litebert.interop.sentences import SentenceSettings
 from litebert.model.device import autocast, choose_device
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.corpora import (
@@ -85,13 +86,18 @@ def _distill(
     # A folder that is none is told before any text is read.
     check_shapes(settings.teaching, *(read_config(folder) for folder in (source, teaching)))
     reading = _read_text(settings, out, source, teaching, here)
-    heads = [*(["masked_lm"] if settings.teaching.masked_lm else []), *(["embed"] if is_embedder(source) else [])]
+    teacher = load_model(teaching, ()).to(here.device)
+    becomes = not is_embedder(source) and _teaches_vectors(settings, source, teaching, teacher.config.hidden_size)
+    embeds = becomes or is_embedder(source)
+    heads = [*(["masked_lm"] if settings.teaching.masked_lm else []), *(["embed"] if embeds else [])]
     generator = torch.Generator().manual_seed(settings.seed)
-    loaded = read_model(source, heads, generator=generator)
+    overrides = SentenceSettings().config() if becomes else None
+    loaded = read_model(source, heads, overrides=overrides, generator=generator)
     model = loaded.model
+    if becomes:  # longer texts than it was taught are read in windows
+        loaded.extra["length"] = settings.data.pairs.length
     if here.is_first:
         _say_left_out(source, heads)
-    teacher = load_model(teaching, ()).to(here.device)
     for config in (model.config, teacher.config):
         require_length(config, settings)
     compares = settings.teaching.comparison > 0
@@ -129,6 +135,12 @@ def _distill(
         probe=judge if settings.probes else None,
     )
     return TextRunReport(**run.go(received, known))
+
+
+def _teaches_vectors(settings: DistillSettings, student: Path, teacher: Path, width: int) -> bool:
+    """Whether a student learns its teacher's sentence embeddings as such, and so is a model for them itself."""
+    directions = settings.teaching.sentence > 0 and read_config(student).hidden_size == width
+    return is_embedder(teacher) and (directions or settings.teaching.similarity > 0)
 
 
 def _say_left_out(student: Path, heads: list[str]) -> None:

@@ -177,6 +177,32 @@ def test_a_model_says_all_that_it_was_trained_on(prepared: Path, student: Path, 
     assert extra["trained_tokens"] == sum(leg.tokens for leg in legs)
 
 
+@pytest.mark.parametrize(
+    ("teaching", "width", "becomes"),
+    [
+        ({"sentence": 1.0}, 32, True),
+        ({"sentence": 1.0}, 16, False),
+        ({"similarity": 1.0}, 16, True),
+        ({"hidden": 1.0}, 32, False),
+    ],
+)
+def test_a_model_that_was_taught_embeddings_is_for_them(
+    prepared: Path, tmp_path: Path, teaching: dict[str, float], width: int, becomes: bool
+) -> None:
+    tokenizer = load_tokenizer(prepared / TOKENIZER_FOLDER)
+    special = {"pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
+    config = AlbertConfig.from_dict(SHAPE | special | {"num_hidden_layers": 1})
+    save_model(random_model(config, ("embed",)), tmp_path / "teacher", tokenizer)
+    student = folder_of(prepared, tmp_path / "student", num_hidden_layers=1, hidden_size=width)
+    short = replace(LOOP, steps=1, evaluate_every=1)
+    wanted = settings(prepared, student, tmp_path / "teacher", teaching=TeachingSettings(**teaching), loop=short)
+    taught = distill(wanted, tmp_path / "run").model
+    assert (taught / SENTENCE_FILES[0]).exists() == becomes
+    if becomes:
+        predictor = litebert.load(taught)
+        assert (predictor.task, predictor.windowing.length) == ("embed", wanted.data.pairs.length)
+
+
 def test_a_taught_model_is_for_embeddings_where_its_student_was(
     prepared: Path, student: Path, teacher: Path, tmp_path: Path
 ) -> None:
