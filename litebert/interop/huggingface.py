@@ -65,7 +65,7 @@ def save_model(
     See `write_model`. Raises OutputError where the folder holds anything that is no model's, or cannot be written.
     """
     folder = Path(folder).absolute()
-    _check_target(folder)
+    check_target(folder)
     with new_folder(folder) as path:
         note = write_model(model, path, tokenizer, extra, dtype=dtype)
     return SavedModel(folder, not note, note)
@@ -368,13 +368,16 @@ def fingerprint(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _check_target(folder: Path) -> None:
+def check_target(folder: Path) -> None:
+    """Raise OutputError for a folder that a model cannot be written to, or into the place of."""
     if folder.is_file():
         raise OutputError(f"{folder} is a file: name a folder for the model")
     known = MODEL_FILES | {name.partition("/")[0] for name in SENTENCE_FILES}
     others = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.is_dir() else []
     if others:
-        raise OutputError(f"{folder} holds {others[0]!r}, which is no part of a model: choose another folder")
+        raise OutputError(
+            f"{folder} holds {others[0]!r}, which is no part of a model: move it away, or choose another folder"
+        )
 
 
 def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer) -> None:

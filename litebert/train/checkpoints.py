@@ -42,6 +42,12 @@ class Progress:
     """How often it did."""
     losses: tuple[float, ...] = ()
     """Of the last steps, for noticing a divergence."""
+    far: int = 0
+    """How many losses in a row, until now, look like one."""
+    calm_step: int = 0
+    """The last step before those."""
+    calm_window: int = 0
+    """Of the data, where that step ended."""
     earlier_steps: int = 0
     """Done before this run: by the one that it branched off, up to there, and by the model that it began with."""
     earlier_tokens: int = 0
@@ -90,7 +96,8 @@ def save(
 ) -> Path:
     """Write a checkpoint under `folder`, then remove all but the newest `keep`.
 
-    `data` are the hashes of what the run reads.
+    `data` are the hashes of what the run reads. The newest one from before losses that look like a divergence is kept
+    too.
     """
     path = folder / f"step-{progress.step}"
     with new_folder(path) as new:
@@ -104,8 +111,11 @@ def save(
             "sha256": {name: sha256(new / name) for name in (WEIGHTS, OPTIMIZER)},
         }
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    for old in saved(folder)[:-keep]:
-        shutil.rmtree(old)
+    found = saved(folder)
+    before = [step_of(old) for old in found if step_of(old) <= progress.calm_step]  # what a divergence goes back to
+    for old in found[:-keep]:
+        if step_of(old) != max(before, default=-1):
+            shutil.rmtree(old)
     return path
 
 
@@ -136,7 +146,8 @@ def restore(folder: Path, model: nn.Module, optimizer: Combined, *, last: int | 
         _load_parameters(model, load_file(path / WEIGHTS), path)
         optimizer.load_state(load_file(path / OPTIMIZER))
         return manifest
-    raise CheckpointError(f"{folder}: no checkpoint is whole; start again in another folder")
+    early = "" if last is None else f" of step {last:,} or before"
+    raise CheckpointError(f"{folder}: no checkpoint{early} is whole; start again in another folder")
 
 
 def discard(folder: Path, after: int) -> None:

@@ -56,6 +56,11 @@ class TextRunSettings:
         if self.branch == "":
             raise ConfigError("branch = '': name the folder of a run, or leave it out")
 
+    @property
+    def may_change(self) -> frozenset[str]:
+        """Settings that may differ when the run goes on."""
+        return MAY_CHANGE
+
 
 def weighted(items: Sequence[str]) -> dict[str, float]:
     """Read folders, each as DIR or DIR=WEIGHT; raises InputError for a weight that is no number."""
@@ -107,7 +112,7 @@ def claim(out: Path, settings: TextRunSettings, *, resume: bool) -> bool:
     except ConfigError as error:
         raise CheckpointError(f"{out} holds a run of another kind, or of another litebert ({error})") from error
     before, after = (config.flatten(asdict(s) | {"folders": list(s.folders.values())}) for s in (then, settings))
-    may_change = MAY_CHANGE | ({"loop.steps"} if settings.schedule.endless else set())
+    may_change = settings.may_change | ({"loop.steps"} if settings.schedule.endless else set())
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name) and name not in may_change:
             raise CheckpointError(

@@ -19,11 +19,12 @@ from litebert.data.pairs import PairSettings
 from litebert.data.shards import INDEX_NAME, TOKENIZER_FOLDER, TokenCorpus
 from litebert.errors import ConfigError, DataFolderError, UserError
 from litebert.evaluate.embeddings import probe
-from litebert.interop.huggingface import is_embedder, load_model, read_config, read_model, read_own
+from litebert.interop.huggingface import fingerprint, is_embedder, load_model, read_config, read_model, read_own
 from litebert.interop.sentences import SentenceSettings
 from litebert.model.device import autocast, choose_device
 from litebert.text.tokenizer import Tokenizer, load_tokenizer
 from litebert.train.corpora import (
+    MAY_CHANGE,
     TEXT_FOLDER,
     TextRunSettings,
     claim,
@@ -59,6 +60,11 @@ class DistillSettings(TextRunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_lesson(self.teaching, self.data, one_tokenizer=True)
+
+    @property
+    def may_change(self) -> frozenset[str]:
+        """As in pre-training; similarities are those within a part of a step, so that its size matters."""
+        return MAY_CHANGE - {"data.micro_batches"} if self.teaching.similarity else MAY_CHANGE
 
 
 def distill(settings: DistillSettings, out: Path, *, resume: bool = False) -> TextRunReport:
@@ -133,6 +139,7 @@ def _distill(
         objective=objective,
         kept={name: loaded.extra[name] for name in kept if name in loaded.extra} | _origin(loaded.extra),
         probe=judge if settings.probes else None,
+        bound=[fingerprint(teaching)],
     )
     return TextRunReport(**run.go(received, known))
 

@@ -27,12 +27,13 @@ SPIKES = 3
 class Guard:
     """Looks at every step's loss and gradient norm.
 
-    What it remembers is in `losses`, which a checkpoint keeps: a resumed run notices what an undisturbed one does.
+    What it remembers is in `losses` and `far`, which a checkpoint keeps: a resumed run notices what an undisturbed one
+    does.
     """
 
-    def __init__(self, losses: Sequence[float] = ()) -> None:
+    def __init__(self, losses: Sequence[float] = (), far: int = 0) -> None:
         self.losses = list(losses)[-HISTORY:]
-        self.far = 0
+        self.far = far
         """Far losses in a row, until now."""
 
     def problem(self, loss: float, norm: float) -> str:

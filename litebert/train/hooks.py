@@ -164,11 +164,13 @@ def describe(metrics: Metrics) -> str:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's `metrics.jsonl`; a line cut off by a kill is left out."""
+    """Return the lines of a run's `metrics.jsonl`; damaged ones are left out, as one that a kill cut off."""
     lines: list[dict[str, Any]] = []
     for text in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
-            break
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
     return lines

@@ -127,8 +127,8 @@ class FinetuneSettings:
                 raise ConfigError(f"{name} = {getattr(self, name):g}: expected 0 or more")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout = {self.dropout:g}: expected a share from 0 to below 1")
-        if not 0 <= self.warmup <= 1:
-            raise ConfigError(f"warmup = {self.warmup:g}: expected a share between 0 and 1")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup = {self.warmup:g}: expected a share from 0 to below 1")
         for name in ("epochs", "learning_rate", "evaluate_every", "temperature"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

@@ -124,8 +124,9 @@ def train(
     if run.progress.step >= steps:
         return
     run.model.train()
-    guard = Guard(run.progress.losses)
-    calm = run.progress  # before the first of the losses that look like a divergence
+    guard = Guard(run.progress.losses, run.progress.far)
+    if not guard.far:
+        run.progress = _calm(run.progress)
     batches = iter(run.stream)
     upcoming, wait = _timed(batches)
     while run.progress.step < steps:
@@ -143,7 +144,7 @@ def train(
         metrics = read() | {"gradient_norm": float(gradient_norm)}  # waits for the device
         problem = guard.problem(metrics["loss"], metrics["gradient_norm"])
         if problem:
-            raise Diverged(calm.step, range(calm.data.window, place.window + 1), problem)
+            raise Diverged(before.calm_step, range(before.calm_window, place.window + 1), problem)
         seconds = time.perf_counter() - start
         run.progress = replace(
             before,
@@ -152,8 +153,10 @@ def train(
             seconds=before.seconds + seconds,
             data=place,
             losses=tuple(guard.losses),
+            far=guard.far,
         )
-        calm = calm if guard.far else run.progress
+        if not guard.far:
+            run.progress = _calm(run.progress)
         metrics |= {
             "learning_rate": factor * run.optimizer.param_groups[0]["peak_lr"],
             "seconds": seconds,
@@ -164,6 +167,11 @@ def train(
             hook(run, metrics)
         if run.world.any(stop()):
             return
+
+
+def _calm(progress: Progress) -> Progress:
+    """The same, with nothing that looks like a divergence: here a run goes back to if the next steps do."""
+    return replace(progress, calm_step=progress.step, calm_window=progress.data.window)
 
 
 def _timed(batches: Iterator[PretrainBatch]) -> tuple[PretrainBatch, float]:

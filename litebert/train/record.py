@@ -13,7 +13,7 @@ from typing import Any
 from litebert import config
 from litebert.data.shards import INDEX_NAME
 from litebert.errors import CheckpointError
-from litebert.train.checkpoints import MANIFEST, WEIGHTS, saved
+from litebert.train.checkpoints import MANIFEST, WEIGHTS, saved, step_of
 
 Line = dict[str, Any]
 
@@ -29,6 +29,7 @@ class RunRecord:
     held_out: list[Line]
     incidents: list[Line]
     finished: bool
+    """All its steps are done, and its model is there; a leg that ended by its minutes leaves a model, too."""
     environment: dict[str, Any]
     """Of the newest checkpoint that can be read."""
     parameters: int | None
@@ -78,7 +79,9 @@ def read_run(folder: Path) -> RunRecord:
         )
     settings = config.flatten(config.read_toml(folder / "config.toml"))
     lines, unreadable = _read_lines(folder / "metrics.jsonl")
-    manifests = [manifest for path in saved(folder / "checkpoints") if (manifest := _read_json(path / MANIFEST))]
+    kept = saved(folder / "checkpoints")
+    manifests = [manifest for path in kept if (manifest := _read_json(path / MANIFEST))]
+    reached = max([*map(step_of, kept), *(int(line["step"]) for line in lines)], default=0)
     metrics = folder / "metrics.jsonl"
     folders = [name.removeprefix("folders.") for name in settings if name.startswith("folders.")]
     return RunRecord(
@@ -87,7 +90,7 @@ def read_run(folder: Path) -> RunRecord:
         train=[line for line in lines if line.get("kind") == "train"],
         held_out=[line for line in lines if line.get("kind") == "held_out"],
         incidents=[line for line in lines if line.get("kind") == "incident"],
-        finished=(folder / "model" / "config.json").is_file(),
+        finished=(folder / "model" / "config.json").is_file() and reached >= settings.get("loop.steps", 0),
         environment=manifests[-1].get("environment", {}) if manifests else {},
         parameters=_count_parameters(folder),
         data={name: _read_index(name, folder) for name in folders},

@@ -41,15 +41,14 @@ class ScheduleSettings:
 def rate_factor(settings: ScheduleSettings, step: int, total: int) -> float:
     """Return the factor of the peak rate for step `step` (0-based) of `total` steps."""
     warmup = round(settings.warmup if settings.warmup >= 1 else settings.warmup * total)
-    if step < warmup:
-        return (step + 1) / warmup
+    rising = min(1.0, (step + 1) / max(warmup, 1))
     if settings.name == "constant" or total == 1:  # whose only step would be the last one, at the rate of the end
-        return 1.0
-    decay = round(settings.decay * total) if settings.name == "warmup_stable_decay" else total - warmup
+        return rising
+    decay = round(settings.decay * total) if settings.name == "warmup_stable_decay" else max(total - warmup, 0)
     progress = max(0.0, (step + 1 - (total - decay)) / max(decay, 1))  # 0 before the decay, 1 at the last step
     shape = {
         "linear": 1 - progress,
         "cosine": (1 + math.cos(math.pi * progress)) / 2,
         "warmup_stable_decay": 1 - math.sqrt(progress),
     }[settings.name]
-    return settings.final + (1 - settings.final) * shape
+    return min(rising, settings.final + (1 - settings.final) * shape)  # a warmup of too many steps ends in the decay

@@ -6,7 +6,7 @@ A run folder holds `config.toml` (resolved, written before step 1), `metrics.jso
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGTERM, Signals
@@ -58,6 +58,8 @@ class Session:
     """What happened before there was a log to write it into."""
     metrics: Metrics = field(default_factory=dict)
     """Of the last evaluation."""
+    judged: int = -1
+    """The step that it was made at."""
     mended: set[Path] = field(default_factory=set)
     """Files of the compiler that were removed."""
     begun: float = field(default_factory=time.monotonic)
@@ -161,7 +163,7 @@ class Session:
             return
         step = self.run.progress.step
         self._save_once()
-        if self.evaluate is not None:
+        if self.evaluate is not None and self.judged != step:
             metrics_log.write(self.run.progress, "held_out", self._evaluate())
             log(f"step {step:,} held-out: {describe(self.metrics)}")
         detail = f"{self.loop.minutes:g} minutes are over after step {step:,} of {self.loop.steps:,}; --resume goes on"
@@ -171,28 +173,38 @@ class Session:
         """Take over another run's weights, optimizer and place in the data."""
         if not checkpoints.saved(branch / "checkpoints"):
             raise CheckpointError(f"{branch} is no run with a checkpoint to branch off from; name the folder of one")
+        self._require_the_same(branch)
         manifest = checkpoints.restore(
             branch / "checkpoints",
             self.run.model,
             self.run.optimizer,
             note=lambda what, detail: self.incidents.append((what, detail)),
         )
-        seed = config.read_toml(branch / "config.toml").get("seed")
-        if manifest.data != self.data or seed != self.config["seed"]:
+        if manifest.data != self.data:
             raise CheckpointError(
-                f"{branch} reads other data, or in another order (seed {seed}); a branch goes on in the data of its "
-                "run: give the same folders and the same --seed"
+                f"{branch} reads other data, or has another teacher; a branch goes on in the data of its run: give the "
+                "same folders"
             )
         reached = manifest.progress
         begin = checkpoints.Progress(
             data=reached.data,
-            skipped=reached.skipped,
-            losses=reached.losses,
+            skipped=reached.skipped,  # and no losses: with other weights of them they do not compare
             earlier_steps=reached.earlier_steps + reached.step,
             earlier_tokens=reached.earlier_tokens + reached.tokens,
         )
         self._continue(begin)
         self.incidents.append(("branched", f"begins with step {reached.step:,} of {branch}"))
+
+    def _require_the_same(self, branch: Path) -> None:
+        """Refuse a branch that would not go on where its run is: in other text, or with another optimizer's state."""
+        theirs, ours = _kept_by_branches(config.read_toml(branch / "config.toml")), _kept_by_branches(self.config)
+        for name in sorted(theirs.keys() | ours.keys()):
+            if theirs.get(name) != ours.get(name):
+                raise CheckpointError(
+                    f"{branch} has {name} = {theirs.get(name)!r}, this run {ours.get(name)!r}; a branch goes on in the "
+                    "text of its run, with its optimizer: give the same, or begin with its model "
+                    f"(--model {branch}/model)"
+                )
 
     def _resume(self) -> None:
         run = self.run
@@ -201,8 +213,8 @@ class Session:
         )
         if manifest.data != self.data:
             raise CheckpointError(
-                f"{self.out} was begun on other data than its folders hold now; give those it was begun with, or start "
-                "another run"
+                f"{self.out} was begun on other data than its folders hold now, or with another teacher; give those it "
+                "was begun with, or start another run"
             )
         self._continue(manifest.progress)
         self.incidents.append(("resumed", f"goes on from step {run.progress.step:,}"))
@@ -223,7 +235,7 @@ class Session:
         manifest = checkpoints.restore(
             self.folder, run.model, run.optimizer, last=divergence.step, note=lambda _, detail: log(detail)
         )
-        self._continue(replace(manifest.progress, rollbacks=rollbacks, skipped=skipped))
+        self._continue(replace(manifest.progress, rollbacks=rollbacks, skipped=skipped, far=0))
         run.world.wait()  # until all processes have read it
         if metrics_log is not None:
             checkpoints.discard(self.folder, run.progress.step)
@@ -271,6 +283,7 @@ class Session:
 
     def _evaluate(self) -> Metrics:
         assert self.evaluate is not None
+        self.judged = self.run.progress.step
         self.metrics = self.evaluate()
         return self.metrics
 
@@ -283,6 +296,14 @@ class Session:
             "compiled": "layer" if self.loop.compile and self.loop.activation_checkpointing else self.loop.compile,
         }
         return checkpoints.environment() | here | self.environment
+
+
+def _kept_by_branches(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What says which text is at a place in the data, and whose state the optimizer's is."""
+    flat = config.flatten({name: value for name, value in settings.items() if name != "folders"})
+    kept = {name: value for name, value in flat.items() if name.startswith("data.pairs.")}
+    names = ("seed", "optimizer.name")
+    return kept | {name: flat.get(name) for name in names} | {"the folders' weights": [*settings["folders"].values()]}
 
 
 def _damaged_library(error: Exception) -> Path | None:

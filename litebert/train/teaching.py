@@ -47,6 +47,9 @@ PARTS = ("hidden", "relations", "sentence", "similarity", "comparison", "masked_
 OPTIONAL = ("relations", "comparison", "masked_lm")
 """Those that cost much, or have no meaning everywhere, and are computed where they count."""
 
+FEWEST_SIMILAR = 4
+"""Sequences that a part of a step needs for similarities to mean anything: of two there is only one."""
+
 CLOSE = 1000
 """Sequences, at most, among which the nearest one is looked for."""
 
@@ -198,6 +201,12 @@ class TeachingObjective:
         """reader: the teacher's tokenizer, where it is not the student's. Raises ConfigError where a loss is impossible
         with it, or with the data."""
         check_lesson(teaching, data, one_tokenizer=reader is None)
+        parts = data.micro_batches * world.size
+        if teaching.similarity and data.sequence_slots // parts < FEWEST_SIMILAR:
+            raise ConfigError(
+                f"teaching.similarity = {teaching.similarity:g} compares the sentences of a part of a step, and of "
+                f"{parts} parts each has fewer than {FEWEST_SIMILAR}: raise data.batch_size or lower data.micro_batches"
+            )
         self.reader = reader
         self.student, self.data, self.teaching = student, data, teaching
         self.precision, self.world = precision, world

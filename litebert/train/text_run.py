@@ -10,7 +10,7 @@ from torch import nn
 from litebert.data.batches import BatchStream, PretrainBatch, WindowSource, held_out_batches
 from litebert.data.shards import TokenCorpus
 from litebert.errors import TrainingError
-from litebert.interop.huggingface import save_model
+from litebert.interop.huggingface import check_target, save_model
 from litebert.model.heads import AlbertWithHeads
 from litebert.text.tokenizer import Tokenizer
 from litebert.train.checkpoints import Progress
@@ -84,10 +84,13 @@ class TextRun:
     probe: Callable[[], Metrics] | None = None
     """Measures more, beside the objective's own figures on held-out text."""
     hooks: Callable[[MetricsLog], Sequence[Hook]] = lambda _: ()
+    bound: Sequence[str] = ()
+    """Hashes of what else the run may not go on without."""
 
     def go(self, received: Callable[[], int], known: bool) -> dict[str, Any]:
         """Run to the end and save the model; returns the fields of a TextRunReport. See `Session.go`."""
         settings = self.settings
+        check_target(self.out / "model")
         run = Run(
             model=self.trained,
             optimizer=build_optimizer(self.trained, settings.optimizer),
@@ -106,7 +109,7 @@ class TextRun:
             schedule=settings.schedule,
             clip=settings.optimizer.clip,
             config=asdict(settings),
-            data=[corpus.digest for corpus in self.corpora],
+            data=[*(corpus.digest for corpus in self.corpora), *self.bound],
             environment={"micro_batches": settings.data.micro_batches, "attention": self.objective.attention},
             branch=Path(settings.branch) if settings.branch else None,
             evaluate=self._evaluate if self.held_out or self.probe else None,
