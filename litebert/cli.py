@@ -8,7 +8,9 @@ code 2.
 import errno
 import json
 import os
+import signal
 import sys
+import threading
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
@@ -56,6 +58,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; exits with 0, 2 (the user's input is at fault) or 1 (we are)."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in tokens
+    _end_by_exception()
     try:
         answer = app(
             _arguments(tokens),
@@ -92,8 +95,15 @@ def _arguments(tokens: list[str]) -> list[str]:
     for token in tokens:
         if (shown := token.encode("utf-8", "replace").decode()) != token:
             raise InputError(f"{shown}: the name is not UTF-8; rename the file")
-    # A lone hyphen, which is standard input and the default, would be taken for an option.
-    return [token for token in tokens if token not in ("--json", "-")]
+    # A lone hyphen, which is standard input or output, would be taken for an option: it stands for what is the default,
+    # or goes with the option before it.
+    found: list[str] = []
+    for token in tokens:
+        if token == "-" and found and found[-1].startswith("--") and "=" not in found[-1]:
+            found[-1] += "=-"
+        elif token not in ("--json", "-"):
+            found.append(token)
+    return found
 
 
 def _show(answer: Answer, as_json: bool) -> None:
@@ -106,5 +116,16 @@ def _show(answer: Answer, as_json: bool) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"litebert: {message}", file=sys.stderr)
+    log(f"litebert: {message}")
     sys.exit(2)
+
+
+def _end_by_exception() -> None:
+    """Let a signal that would end the process at once end it as an error does, so that nothing half-made is left."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)

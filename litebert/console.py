@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 QUIET_SECONDS = 2.0
@@ -16,13 +16,18 @@ LINE_SECONDS = 10.0
 
 def speaks() -> bool:
     """Tell whether people should read this process's words: of several that share a run, the first one's."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def log(message: str) -> None:
-    """Write one line to stderr."""
-    if speaks():
+    """Write one line to stderr. Where nobody reads that any more, work goes on in silence."""
+    if not speaks():
+        return
+    try:
         print(message, file=sys.stderr, flush=True)
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class Advance(Protocol):

@@ -1,5 +1,6 @@
 """Writing so that a kill, a power cut or a full disk leaves either the old state or the new one."""
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -94,14 +95,8 @@ def _replacing(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     _sync(file)
             _sync(temporary)
-            if path.exists():
-                path.rename(before)
-            try:
-                temporary.rename(path)
-            except OSError:
-                if before.exists():
-                    before.rename(path)
-                raise
+            if not path.exists() or not _exchanged(temporary, path):
+                _put(temporary, path, before)
             _sync(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -109,8 +104,31 @@ def _replacing(path: Path) -> Iterator[Path]:
             _remove_empty(missing)
 
 
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange the names of two files or folders at once, where the system can."""
+    exchange, here = 2, -100  # RENAME_EXCHANGE, AT_FDCWD
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):
+        return False
+    return int(rename(here, os.fsencode(one.absolute()), here, os.fsencode(other.absolute()), exchange)) == 0
+
+
+def _put(temporary: Path, path: Path, before: Path) -> None:
+    """Give a folder its name in two steps, what had it before being gone for a moment."""
+    if path.exists():
+        path.rename(before)
+    try:
+        temporary.rename(path)
+    except OSError:
+        if before.exists():
+            before.rename(path)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all; its folder is made where there is none."""
+    path = path.resolve() if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     missing = _missing(path.parent)
     with disk_errors(path):

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from litebert.cli import main
+from litebert.console import log
 
 ROWS = "text,label\n" + "".join(
     f"{text},{label}\n" for text, label in (("a fine film", "good"), ("a dull one", "bad")) * 8
@@ -44,6 +45,28 @@ def litebert(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
         return Result(int(stop.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+def test_a_hyphen_is_standard_input_or_output(
+    model: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """And nothing that an option takes its value after."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "a [MASK] film"}\n')
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--model", str(model), "--out", "-", str(rows)])
+    assert not stop.value.code
+    assert json.loads(capsysbinary.readouterr().out)["text"] == "a [MASK] film"
+    assert rows.read_text() == '{"text": "a [MASK] film"}\n'
+
+
+def test_work_goes_on_where_nobody_reads_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        for _ in range(3):
+            log("a line")
 
 
 @pytest.fixture(scope="module")

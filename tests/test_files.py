@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from litebert import files
 from litebert.errors import OutputError
 from litebert.files import LOCK, held, new_folder, require_empty, write_text
 
@@ -39,6 +40,40 @@ def test_a_folder_is_replaced_or_refused(tmp_path: Path) -> None:
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "file").read_text() == "new"
+
+
+def test_a_folder_is_there_all_the_time_that_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between any two steps leaves the old one or the new one."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "new").mkdir()
+    if not files._exchanged(tmp_path / "out", tmp_path / "new"):
+        pytest.skip("this system cannot exchange two names at once")
+    seen: list[bool] = []
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda self, to: (seen.append(True), rename(self, to))[1])
+    for text in ("old", "new"):
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "file").write_text(text)
+    assert (tmp_path / "out" / "file").read_text() == "new"
+    assert not seen
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "out"]
+
+
+def test_without_such_an_exchange_folders_are_replaced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+    for text in ("old", "new"):
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "file").write_text(text)
+    assert (tmp_path / "out" / "file").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_link_stands_for_its_file(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new"
 
 
 def test_a_folder_that_another_process_has_is_refused(tmp_path: Path) -> None:

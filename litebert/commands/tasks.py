@@ -156,9 +156,11 @@ def predict(
         auto, cpu or cuda.
     """
     from litebert.data.labelled import Columns
+    from litebert.data.rows import STDIN
     from litebert.infer.predictor import predict_file
 
     columns = Columns(text, text_pair)
+    out = None if out is not None and str(out) == STDIN else out
     predict_file(model, source, out, columns=columns, task=task, abstain_below=abstain_below, device=device)
 
 

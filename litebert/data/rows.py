@@ -247,11 +247,33 @@ def write_rows(rows: Iterable[Mapping[str, Any]], out: str | Path | None) -> int
             sys.stdout.buffer.flush()
         return count
     out = Path(out)
+    write, compression = _writer(out)
+    with _whole_file(out, compression) as file:
+        return write(rows, file)
+
+
+def require_writable(rows: Iterable[Mapping[str, Any]], out: str | Path) -> None:
+    """Refuse, before there is any work, a place that `write_rows` could not write to, and fields of rows that a file
+    of its kind cannot hold. Raises what `write_rows` raises."""
+    out = Path(out)
+    write, _ = _writer(out)
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; give the name of a file")
+    if write is not _write_json:
+        with Path(os.devnull).open("wb") as nowhere:
+            write(rows, nowhere)
+
+
+Writer = Callable[[Iterable[Mapping[str, Any]], IO[bytes]], int]
+
+
+def _writer(out: Path) -> tuple[Writer, str]:
+    """How records are written to a file of that name, and how it is packed."""
     try:
         suffix, compression = file_format(out)
     except InputError as error:
         raise OutputError(str(error)) from None
-    writers: dict[str, Callable[[Iterable[Mapping[str, Any]], IO[bytes]], int]] = {
+    writers: dict[str, Writer] = {
         ".jsonl": _write_json,
         ".csv": _write_csv,
         ".tsv": _write_tsv,
@@ -259,12 +281,12 @@ def write_rows(rows: Iterable[Mapping[str, Any]], out: str | Path | None) -> int
     }
     if suffix not in writers:
         raise OutputError(f"{out}: records cannot be written as {suffix}; use one of {', '.join(writers)}")
-    with _whole_file(out, compression) as file:
-        return writers[suffix](rows, file)
+    return writers[suffix], compression
 
 
 @contextlib.contextmanager
 def _whole_file(path: Path, compression: str) -> Iterator[IO[bytes]]:
+    path = path.resolve() if path.is_symlink() else path  # the file that it stands for is written, not the link
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

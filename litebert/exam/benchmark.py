@@ -19,7 +19,7 @@ from typing import Any
 from litebert import __version__, config
 from litebert.console import log
 from litebert.data.catalog import VARIABLE, places
-from litebert.errors import DataFolderError, InputError, OutputError, Stopped, UserError
+from litebert.errors import ConfigError, DataFolderError, InputError, OutputError, Stopped, UserError
 from litebert.exam.material import Material, prepare_material, read_material
 from litebert.exam.page import write_page
 from litebert.exam.sets import SETS, ExamSet, lacking, sets_of
@@ -56,7 +56,9 @@ def benchmark(
         if not found:
             where = str(data) if data else " and ".join(map(str, places()))
             said = f"{where} has none of the sets of {name} ({', '.join(one.folder for one in wanted)})"
-            said = said if wanted else f"`only` chooses no set of {name}"
+            if not wanted:
+                names = ", ".join(one.name for one in sets_of(name))
+                raise ConfigError(f"`only` chooses no set of {name}; it has {names}")
             raise DataFolderError(f"{said}; name a folder that has some with --data, or in ${VARIABLE}")
         for said in lacks.values():
             log(f"note: {said}")

@@ -81,7 +81,7 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
     rows, places, notes = _divided(one, base)
     available = {name: len(found) for name, found in rows.items()}
     drawn = {name: draw(len(rows[name]), most) for name, most in _caps(one, caps).items()}
-    others = _others(one, base, places, drawn["test"])
+    others = _others(one, base, places, drawn["test"], _caps(one, caps)["test"])
     rows = {name: [rows[name][i] for i in index] for name, index in drawn.items()}
     if shared := leaked(rows["test"], [*rows["train"], *rows["dev"]]):
         notes.append(f"{shared:,} of {len(rows['test']):,} test rows are rows of train or dev too, as distributed")
@@ -233,8 +233,10 @@ def _caps(one: ExamSet, caps: Caps) -> dict[str, int | None]:
     return {"train": caps.train, "dev": caps.dev, "test": caps.test or one.test_rows}
 
 
-def _others(one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Sequence[int]) -> dict[str, list[Row]]:
-    """The further tests that are there."""
+def _others(
+    one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Sequence[int], most: int | None
+) -> dict[str, list[Row]]:
+    """The further tests that are there, each of as many rows at most as the set's own."""
     found: dict[str, list[Row]] = {}
     for name, files in one.others.items():
         if not _there(base, files):
@@ -245,6 +247,8 @@ def _others(one: ExamSet, base: Path, places: Sequence[int] | None, drawn: Seque
             if len(rows) <= max(places):
                 raise InputError(f"{base / files[0]} has {len(rows):,} rows, fewer than its English; bring it anew")
             rows = [rows[places[i]] for i in drawn]
+        else:
+            rows = [rows[i] for i in draw(len(rows), most)]
         found[name] = rows
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from litebert.console import Advance, log, progress
 from litebert.data.catalog import find_model
 from litebert.data.labelled import Columns, Labelled, merged
-from litebert.data.rows import STDIN, Row, write_rows
+from litebert.data.rows import STDIN, Row, require_writable, write_rows
 from litebert.data.shards import open_corpus
 from litebert.errors import ConfigError, InputError, ModelFolderError, OutputError
 from litebert.evaluate.calibration import Decisions
@@ -85,12 +85,13 @@ class Predictor:
         Longer texts than the model's are read in windows; where something has to be cut, stderr says how often.
         Raises InputError for a row that the model cannot answer.
         """
-        return list(self.predict_iter([rows] if isinstance(rows, str | Mapping) else rows))
+        return list(self.predict_iter(rows))
 
-    def predict_iter(self, rows: Iterable[str | Mapping[str, Any]]) -> Iterator[Answer]:
+    def predict_iter(self, rows: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]]) -> Iterator[Answer]:
         """Answer a stream of rows, some thousands at a time, in order."""
         return self._stream(
-            Input(self._reader.plain_input(row, f"row {i}", self.columns), f"row {i}") for i, row in enumerate(rows, 1)
+            Input(self._reader.plain_input(row, f"row {i}", self.columns), f"row {i}")
+            for i, row in enumerate(_each(rows), 1)
         )
 
     def encode(self, inputs: Sequence[Any]) -> Encoded:
@@ -150,6 +151,18 @@ class Predictor:
             if held >= CHUNK_CHARACTERS:
                 break
         return chunk
+
+
+def _each(rows: Any) -> Iterable[Any]:
+    """The rows of whatever holds some: one row by itself, a table of pandas or polars, or anything to go through."""
+    if isinstance(rows, str | Mapping):
+        return [rows]
+    if hasattr(rows, "columns") and hasattr(rows, "to_dict"):
+        records: list[Any] = rows.to_dicts() if hasattr(rows, "to_dicts") else rows.to_dict("records")
+        return records
+    if not isinstance(rows, Iterable):
+        raise InputError(f"rows are a {type(rows).__name__}; give a text, a dict, or a list of them")
+    return rows
 
 
 def load(
@@ -217,6 +230,9 @@ def predict_file(
     if out is not None and str(source) != STDIN and Path(out).resolve() == Path(source).resolve():
         raise OutputError(f"{out} is the file with the rows; give --out another name")
     predictor = load(model, task=task, device=device)
+    if out is not None:
+        reader = predictor._reader
+        require_writable((fields for _, fields in reader.rows(source)) if str(source) != STDIN else (), out)
     field = "" if abstain_below is None else answer_field(predictor.job, abstain_below)
     with progress("predicting", unit="rows") as advance:
         rows = _answered(predictor, source, columns or Columns(), advance, field, abstain_below or 0.0)

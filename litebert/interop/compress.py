@@ -31,7 +31,7 @@ from litebert.interop.compressed import Closeness, CompressReport, closeness
 from litebert.interop.factorize import Factorized, copied, factorize, sensitivity, sentence_vectors
 from litebert.interop.huggingface import read_model, write_model
 from litebert.interop.merge import Aligned, Grams, State, aligned_attention, aligned_ffn, fit, low_rank, mean, watched
-from litebert.interop.sentences import SENTENCE_FILES
+from litebert.interop.sentences import LENGTHS, PROMPTS, SENTENCE_FILES
 from litebert.model.config import AlbertConfig
 from litebert.model.encoder import Albert
 from litebert.model.heads import AlbertWithHeads, build_model
@@ -139,8 +139,7 @@ def compress(
     extra["compressed"] = json.loads(json.dumps(report.origin()))
     with new_folder(out, replace=False) as folder:
         note = write_model(student, folder, tokenizer, extra)
-        for name in _sentence_files(source):
-            (folder / name).parent.mkdir(exist_ok=True)
+        for name in {LENGTHS, PROMPTS}.intersection(_sentence_files(source)):  # the others are written already
             shutil.copyfile(source / name, folder / name)
     return replace(report, note=note)
 

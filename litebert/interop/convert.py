@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litebert.console import log
 from litebert.errors import ConfigError, ModelFolderError
 from litebert.files import require_empty
 from litebert.interop import configs
@@ -21,14 +22,9 @@ from litebert.interop.huggingface import (
     WEIGHTS,
     SavedModel,
     assemble,
-    completed,
-    heads_of,
-    own_names,
-    read_config,
     read_model,
-    read_own,
+    read_tensors,
     save_model,
-    with_sentences,
 )
 from litebert.interop.names import from_outside, tensor_names
 from litebert.interop.tensorflow import find_checkpoint, read_checkpoint
@@ -57,7 +53,8 @@ def convert(source: str | Path, out: str | Path, *, precision: str = "fp32") -> 
     if precision not in STORED:
         raise ConfigError(f"precision {precision!r} is unknown: weights are stored as {' or '.join(STORED)}")
     require_empty(out)
-    if (source / CONFIG).is_file() and ((source / WEIGHTS).is_file() or (source / PICKLED).is_file()):
+    forms = (WEIGHTS, PICKLED, f"{WEIGHTS}.index.json")
+    if (source / CONFIG).is_file() and any((source / form).is_file() for form in forms):
         model, extra = _from_hugging_face(source)
         folder = source
     else:
@@ -68,17 +65,17 @@ def convert(source: str | Path, out: str | Path, *, precision: str = "fp32") -> 
 
 
 def _from_hugging_face(folder: Path) -> tuple[AlbertWithHeads, Mapping[str, Any]]:
-    if (folder / WEIGHTS).is_file():
-        loaded = read_model(folder, generator=_generator())
-        return loaded.model, loaded.extra
-    config = read_config(folder)
-    values = read_json(folder / CONFIG)
-    state = own_names(_unpickle(folder / PICKLED), config, folder / PICKLED, values)
-    config, heads, extra = completed(config, state, values), heads_of(folder, state), read_own(folder).get("extra", {})
-    if "embed" in heads:
-        config, extra = with_sentences(folder, config, extra)
-    model, _ = assemble(config, state, folder / PICKLED, heads=heads, values=values, generator=_generator())
-    return model, extra
+    pickled = not (folder / WEIGHTS).is_file() and (folder / PICKLED).is_file()
+    tensors = _unpickle(folder / PICKLED) if pickled else read_tensors(folder / WEIGHTS)
+    loaded = read_model(folder, generator=_generator(), tensors=tensors)
+    lost = [name for name in tensors if name.startswith(_HEADS)]
+    if lost and not set(loaded.model.heads) - {"embed"}:
+        log(f"note: {folder} has a head that litebert does not read, which is left out ({lost[0]})")
+    return loaded.model, loaded.extra
+
+
+_HEADS = ("classifier.", "cls.", "lm_head.", "qa_outputs.", "vocab_", "generator_", "predictions.", "score.")
+"""How the names of tensors that belong to heads begin."""
 
 
 def _generator() -> torch.Generator:
@@ -91,7 +88,7 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused below
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+        found = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
     except pickle.UnpicklingError as error:
         raise ModelFolderError(
             f"{path} holds more than plain weights, which may be code of its author, or is damaged; get it again, as "
@@ -100,6 +97,9 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, AttributeError) as error:
         line = (str(error).splitlines() or ["it ends early"])[0]
         raise ModelFolderError(f"{path} holds no plain weights or is damaged ({line}): get it again") from error
+    if not found:
+        raise ModelFolderError(f"{path} holds no plain weights: get it again")
+    return found
 
 
 def _prefix(source: Path) -> Path:
@@ -116,7 +116,8 @@ def _from_tensorflow(prefix: Path) -> AlbertWithHeads:
     tensors = {name.removeprefix("module/"): tensor for name, tensor in tensors.items()}
     if "output_bias" in tensors:
         labels = tuple(f"LABEL_{index}" for index in range(len(tensors["output_bias"])))
-        config = replace(config, labels=labels, problem_type="single_label_classification")
+        kind = "regression" if len(labels) == 1 else "single_label_classification"
+        config = replace(config, labels=labels, problem_type=kind)
     state = from_outside(tensors, config, "tensorflow")
     return assemble(config, state, prefix, side="tensorflow", generator=_generator())[0]
 

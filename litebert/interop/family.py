@@ -247,7 +247,24 @@ def _modern(name: str) -> str:
     return start + dot + {"gamma": "weight", "beta": "bias"}.get(end, end)
 
 
+_GELU_HEADS = ("electra", "roberta", "xlm-roberta", "mpnet")
+"""Whose masked-token head has gelu, whatever the activation of the layers is."""
+
+_SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
+"""How the head for multiple choice of ELECTRA pools, unless its config.json says otherwise."""
+
+
 def _check_supported(values: Mapping[str, Any]) -> None:
+    architecture, kind = next(iter(values.get("architectures") or ()), ""), values["model_type"]
+    if architecture.endswith("ForMaskedLM") and kind in _GELU_HEADS and values.get("hidden_act", "gelu") != "gelu":
+        raise ConfigError(
+            f"hidden_act {values['hidden_act']!r}: the masked-token head of {kind} has gelu all the same, which "
+            "litebert does not compute: save the encoder without it (AutoModel)"
+        )
+    if architecture.endswith("ForMultipleChoice") and kind == "electra":
+        for name, usual in _SUMMARY.items():
+            if values.get(name, usual) != usual:
+                raise ConfigError(f"{name} {values[name]!r} is not among what litebert computes: use {usual!r}")
     positions = values.get("position_embedding_type", "absolute")
     if positions != "absolute":
         raise ConfigError(f"position_embedding_type {positions!r} is not among what litebert computes: use absolute")

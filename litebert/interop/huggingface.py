@@ -130,20 +130,21 @@ def read_model(
     *,
     overrides: Mapping[str, Any] | None = None,
     generator: torch.Generator | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> LoadedModel:
     """Load a model folder, ours or one of transformers (ALBERT or one of BERT's family), in fp32 on the CPU.
 
     heads: names to have (None: those that the folder holds, and `embed` where it is for sentence embeddings, see
     `is_embedder`); a head that is not stored gets new weights from `generator` and is named in `fresh`. overrides:
     config fields to replace (dropouts, labels); with other labels than stored the classifier is new. Where the folder
-    holds no pooler, the model has one if a head reads it.
+    holds no pooler, the model has one if a head reads it. tensors: the weights, where they lie elsewhere.
     Raises ModelFolderError: no model, damaged, tensors missing or of another shape; TokenizerError: the tokenizer
     beside it is not the model's.
     """
     folder = Path(folder)
     stored, values, own = read_config(folder), read_json(folder / CONFIG), read_own(folder)
     tokenizer = _check_tokenizer(folder, stored, own)
-    state = own_names(read_tensors(folder / WEIGHTS), stored, folder, values)
+    state = own_names(read_tensors(folder / WEIGHTS) if tensors is None else tensors, stored, folder, values)
     _check_numbers(state, folder)
     stored = completed(stored, state, values, tokenizer)
     extra = own.get("extra", {})

@@ -103,6 +103,9 @@ class AlbertModel(nn.Module):
         trace = (
             Trace(attentions=[] if output_attentions else None) if output_hidden_states or output_attentions else None
         )
+        if position_ids is None and self.config.position_offset and input_ids is not None:
+            real = ids != self.config.pad_token_id  # these families count what is no padding, wherever it lies
+            position_ids = (real.cumsum(1) * real) - 1
         packed, index = pack(ids, mask, token_type_ids, position_ids)
         albert = self.model.albert
         if output_attentions:  # in rows as they are given, so that probabilities have their columns

@@ -111,14 +111,15 @@ class Multilabel(TextTask[Labels, Bools]):
         return Lesson(items=single_items(encoded.examples), loss=loss, notes=notes if rare else ())
 
     def imitation(self, encoded: Encoded, opinions: Sequence[Opinion], lesson: Lesson, temperature: float) -> ItemLoss:
-        """Binary cross-entropy with the teacher's probabilities, less what it is at best: 0 where they agree."""
+        """Binary cross-entropy with the teacher's probabilities at a temperature, times its square, less what it is at
+        best: 0 where they agree."""
         table = torch.from_numpy(row_table(opinions)[encoded.examples.rows])  # (n, C)
         crossed = partial(F.binary_cross_entropy_with_logits, reduction="none")
 
         def distance(logits: Tensor, batch: SequenceBatch) -> Tensor:
-            theirs = table[batch.sequences].to(logits.device)  # (S, C)
+            mine, theirs = logits / temperature, table[batch.sequences].to(logits.device) / temperature  # (S, C)
             shares = theirs.sigmoid()
-            return (crossed(logits, shares) - crossed(theirs, shares)).mean(1)
+            return (crossed(mine, shares) - crossed(theirs, shares)).mean(1) * temperature**2
 
         return distance
 

@@ -34,14 +34,12 @@ class TextTask(Task[TextInput, TargetT, Encoded, GoldT]):
         return TextInput(*texts_of(fields, columns, where))
 
     def plain_input(self, row: object, where: str, trained: Columns | None) -> TextInput:
-        """A text, or a dict with `text` and perhaps `text_pair`, or with the columns of the training."""
+        """A text, or a dict with the columns of the training, or with `text` and perhaps `text_pair`: as in a file."""
         if isinstance(row, str):
             return TextInput(row)
         if not isinstance(row, Mapping):
             raise InputError(f"{where} is a {type(row).__name__}; give a text, or a dict with 'text'")
-        columns = Columns("text", "text_pair")
-        if "text" not in row:
-            columns = find_columns(row, Columns(), where, trained=trained)
+        columns = find_columns(row, Columns(), where, trained=trained)
         return TextInput(*texts_of(row, columns, where))
 
     def input_notes(self, inputs: Sequence[TextInput]) -> list[str]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from litebert.data.rows import NumberedRow, file_format, place, read_rows, write_rows
+from litebert.data.rows import NumberedRow, file_format, place, read_rows, require_writable, write_rows
 from litebert.errors import InputError, OutputError
 
 ROWS = [
@@ -193,6 +193,25 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, name: str) -> Non
     with pytest.raises(OutputError, match=message):
         write_rows(rows, tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_told_before_there_is_work(tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(OutputError, match="is a folder; give the name of a file"):
+        require_writable([], tmp_path / "folder.jsonl")
+    for name, rows in (("new.csv", [{"a": 1}, {"b": 2}]), ("new.parquet", [{"a": 1}, {"a": "x"}])):
+        with pytest.raises(OutputError, match=r"write \.jsonl"):
+            require_writable(rows, tmp_path / name)
+        require_writable(rows[:1], tmp_path / name)
+    require_writable([{"a": 1}, {"b": 2}], tmp_path / "new.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.jsonl"]
+
+
+def test_a_link_stands_for_its_file(tmp_path: Path) -> None:
+    (tmp_path / "link.jsonl").symlink_to("real.jsonl")
+    write_rows([{"a": 1}], tmp_path / "link.jsonl")
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert (tmp_path / "real.jsonl").read_text() == '{"a": 1}\n'
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -313,7 +313,7 @@ def test_numbers_of_numpy_are_numbers(model: Path) -> None:
 
 def test_a_collapse_is_warned_of(model: Path) -> None:
     with pytest.warns(ConvergenceWarning, match="the same answer for every dev row"):
-        quick(TextClassifier, model, epochs=3, learning_rate=30.0).fit(TEXTS, LABELS)
+        quick(TextClassifier, model, epochs=3, learning_rate=3.0).fit(TEXTS, LABELS)
 
 
 def test_what_is_refused(model: Path) -> None:

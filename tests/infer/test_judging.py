@@ -195,7 +195,11 @@ def test_rows_of_no_label(litebert: Run, models: dict[str, Path], data: Path, tm
         for name in ("recall", "precision", "known_accuracy", "balanced_accuracy"):
             assert 0 <= with_threshold[measure][name] <= 1
         assert with_threshold[measure]["auroc"] == found[measure]["auroc"]
+    few = write_csv(tmp_path / "few.csv", [{"text": "11 apples", "label": ROWS[0]["label"]}] * 9)
+    _, stdout, _ = litebert(*ask, "--dev", few, "--dev-out-of-scope", outside)
+    other = json.loads(stdout.splitlines()[-1])["out_of_scope"]["max_probability"]["threshold"]
     threshold = with_threshold["max_probability"]["threshold"]
+    assert other != threshold, "it is chosen on the dev rows"
     assert with_threshold["max_probability"]["recall"] == pytest.approx(np.mean(np.array(unknown) < threshold))
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import litebert
+from litebert.data.examples import ExamplesBuilder
 from litebert.data.labelled import Columns
 from litebert.data.rows import read_rows, write_rows
 from litebert.errors import InputError, ModelFolderError, OutputError, UserError
@@ -57,15 +59,51 @@ def test_typed_answers_in_order(classifier: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_rows_may_be_texts_or_dicts_with_pairs(classifier: Path) -> None:
     model = load(classifier)
-    text, pair, dicts, other = model.predict(
+    text, pair, dicts, other, second, odd = model.predict(
         [
             "a fine film",
             {"text": "a fine film", "text_pair": "a bad film"},
             {"text": "a fine film", "id": 7},
             {"sentence": "a fine film"},
+            {"sentence1": "a fine film", "sentence2": "a bad film"},
+            {"text": "a bad film", "review": "a fine film"},
         ]
     )
-    assert text.to_dict() == dicts.to_dict() == other.to_dict() != pair.to_dict()
+    assert text.to_dict() == dicts.to_dict() == other.to_dict() != odd.to_dict()
+    assert text.to_dict() != pair.to_dict() == second.to_dict()
+
+
+def test_rows_are_read_as_in_a_file(classifier: Path) -> None:
+    """By the columns of the training, whatever others there are."""
+    model = load(classifier)
+    fine, pair = model.predict(["a fine film", {"text": "a fine film", "text_pair": "a bad film"}])
+    model.columns = Columns("review")
+    assert model.predict({"text": "a bad film", "review": "a fine film"})[0].to_dict() == fine.to_dict()
+    model.columns = Columns("text")
+    assert model.predict({"text": "a fine film", "text_pair": "a bad film"})[0].to_dict() == fine.to_dict()
+    model.columns = Columns("text", "text_pair")
+    assert model.predict({"text": "a fine film", "text_pair": "a bad film"})[0].to_dict() == pair.to_dict()
+
+
+def test_a_row_by_itself_and_tables(classifier: Path) -> None:
+    class Table:
+        columns = ("text", "label")
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.columns)
+
+        def to_dict(self, kind: str) -> list[dict[str, str]]:
+            assert kind == "records"
+            return [{"text": "a fine film", "label": "good"}, {"text": "a bad film", "label": "bad"}]
+
+    model = load(classifier)
+    one = model.predict("a fine film")[0].to_dict()
+    for rows in ("a fine film", {"text": "a fine film"}):
+        assert [answer.to_dict() for answer in model.predict_iter(rows)] == [one]
+    first, second = model.predict(Table())
+    assert first.to_dict() == one != second.to_dict()
+    with pytest.raises(InputError, match="rows are a int; give a text, a dict, or a list"):
+        model.predict(5)
 
 
 def test_empty_and_odd_texts_are_answered(classifier: Path) -> None:
@@ -229,6 +267,33 @@ def test_a_mask_in_a_long_text_is_answered_where_it_has_context(pretrained: Path
     assert isinstance(answer, Completion)
     assert [len(mask) for mask in answer.masks] == [5, 5]
     assert answer.order_score is None
+
+
+def test_of_several_windows_the_one_with_most_context_answers(tokenizer: Tokenizer) -> None:
+    builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, 20, tokenizer.separators)
+    builder.add(list(range(10, 90)), None)
+    examples = builder.build()
+    begins = examples.windows[:, 0]
+    ends = begins + examples.lengths - 2  # without [CLS] and [SEP]
+    masks = [(0, token) for token in range(80)]
+    places = fill_mask._best_places(examples, [masks], tokenizer.separators)
+    several = 0
+    for mask, (_, token) in enumerate(masks):
+        margins = [min(token - b, e - 1 - token) for b, e in zip(begins, ends, strict=True) if b <= token < e]
+        several += len(margins) > 1
+        place = places[0, mask]
+        begin, end = begins[place.sequence], ends[place.sequence]
+        assert begin + place.token - 1 == token
+        assert min(token - begin, end - 1 - token) == max(margins)
+    assert several > 10
+
+
+def test_the_order_of_a_long_pair_is_a_probability(pretrained: Path) -> None:
+    model = load(pretrained)
+    answer = model.predict({"text": " ".join(TEXTS * 3), "text_pair": " ".join(TEXTS[:9] * 3)})[0]
+    assert isinstance(answer, Completion)
+    assert answer.order_score is not None
+    assert 0 < answer.order_score < 1
 
 
 def test_what_a_model_without_a_task_cannot_answer(pretrained: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:

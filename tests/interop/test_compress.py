@@ -21,7 +21,7 @@ from litebert.interop.compress import compress, covered_layers
 from litebert.interop.huggingface import load_model, read_model, save_model
 from litebert.interop.merge import aligned_attention, aligned_ffn, fit, low_rank, mean, watched
 from litebert.interop.padded import AlbertForSequenceClassification, AlbertModel
-from litebert.interop.sentences import SENTENCE_FILES
+from litebert.interop.sentences import LENGTHS, MODULES, PROMPTS, SENTENCE_FILES
 from litebert.model.attention import packed_layout
 from litebert.text.tokenizer import load_tokenizer
 from tests.interop.test_family import make
@@ -356,23 +356,25 @@ def test_heads_of_tokens_and_choices_come_along(
         assert head not in wider.carried, "another embedding is another matrix"
 
 
+@pytest.mark.parametrize("place", ["1_Pooling", "pooling"])
 def test_settings_of_sentence_transformers_come_along(
-    sources: Callable[..., Path], text: list[Path], tmp_path: Path
+    sources: Callable[..., Path], text: list[Path], tmp_path: Path, place: str
 ) -> None:
     source = tmp_path / "source"
     shutil.copytree(sources("bert"), source)
-    (source / "1_Pooling").mkdir()
+    (source / place).mkdir()
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate((("", "Transformer"), ("1_Pooling", "Pooling")))
+        for i, (path, kind) in enumerate((("", "Transformer"), (place, "Pooling")))
     ]
+    names = (MODULES, f"{place}/config.json", LENGTHS, PROMPTS)
     for name, values in zip(
-        SENTENCE_FILES, (modules, {"pooling_mode_cls_token": True}, {"max_seq_length": 40}, {}), strict=True
+        names, (modules, {"pooling_mode_cls_token": True}, {"max_seq_length": 40}, {}), strict=True
     ):
         (source / name).write_text(json.dumps(values))
     report = compress(source, tmp_path / "albert", embedding_size=12, texts=text)
-    assert report.carried == ("pooler", *SENTENCE_FILES)
-    for name in SENTENCE_FILES:
+    assert report.carried == ("pooler", *(name for name in SENTENCE_FILES if name in names))
+    for name in (LENGTHS, PROMPTS):
         assert (tmp_path / "albert" / name).read_bytes() == (source / name).read_bytes()
     loaded = read_model(tmp_path / "albert")
     assert list(loaded.model.heads) == ["embed"]

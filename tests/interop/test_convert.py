@@ -210,11 +210,31 @@ def test_a_vocabulary_of_another_size(folder: Path, vocabulary: Path, tmp_path: 
     assert "300" in message
 
 
-def test_a_fine_tuned_classifier_with_optimizer_slots(golden: Path, tmp_path: Path) -> None:
+def test_values_that_are_no_numbers_in_the_older_format(folder: Path, tmp_path: Path) -> None:
+    def broken(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        name = next(name for name in tensors if name.endswith("ffn.weight"))
+        return tensors | {name: torch.full_like(tensors[name], torch.nan)}
+
+    pickle_weights(folder, broken)
+    assert "no numbers" in refused(folder, tmp_path / "out")
+
+
+def test_weights_in_several_files(folder: Path, tmp_path: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "model-00001-of-00002.safetensors")
+    (folder / f"{WEIGHTS}.index.json").write_text("{}")
+    assert "its weights are in several files; save them in one" in refused(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_fine_tuned_model_with_optimizer_slots(golden: Path, tmp_path: Path, outputs: int) -> None:
+    """A classifier; one output is a number, as the original code has it for STS-B."""
     tensors = {
         name: tensor for name, tensor in read_checkpoint(golden / "shared" / PREFIX).items() if "cls/" not in name
     }
-    weights, bias = torch.randn(3, 48, generator=torch.Generator().manual_seed(0)), torch.tensor([1.0, 2.0, 3.0])
+    weights, bias = (
+        torch.randn(outputs, 48, generator=torch.Generator().manual_seed(0)),
+        torch.arange(1.0, 1.0 + outputs),
+    )
     tensors |= {"output_weights": weights, "output_bias": bias}
     tensors |= {f"{name}/adam_{moment}": tensor for name, tensor in tensors.items() for moment in "mv"}
     stored = {f"module/{name}": (1, tensor.numpy().tobytes(), tuple(tensor.shape)) for name, tensor in tensors.items()}
@@ -223,7 +243,8 @@ def test_a_fine_tuned_classifier_with_optimizer_slots(golden: Path, tmp_path: Pa
     found = read_model(convert(tmp_path, tmp_path / "out").folder)
     assert found.fresh == ()
     assert list(found.model.heads) == ["classify"]
-    assert found.model.config.num_labels == 3
+    assert found.model.config.num_labels == outputs
+    assert found.model.config.problem_type == ("regression" if outputs == 1 else "single_label_classification")
     assert_close(found.model.state_dict()["heads.classify.classifier.weight"], weights, rtol=0, atol=0)
     assert_close(found.model.state_dict()["heads.classify.classifier.bias"], bias, rtol=0, atol=0)
 

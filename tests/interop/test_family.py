@@ -104,6 +104,16 @@ def test_hidden_states_are_those_of_transformers(kind: str, tmp_path: Path) -> N
 
 
 @EVERY_KIND
+def test_padding_may_lie_before_the_text(kind: str, tmp_path: Path) -> None:
+    """Some families count positions from the first token that is no padding."""
+    theirs, batch = make(kind, "Model", tmp_path), {name: rows.flip(1) for name, rows in batch_of(kind).items()}
+    ours, real = AlbertModel.wrap(load_model(tmp_path).eval()), batch["attention_mask"].bool()
+    with torch.no_grad():
+        expected, found = (model(**batch).last_hidden_state for model in (theirs, ours))
+    assert_close(found[real], expected[real], atol=1e-5, rtol=0)
+
+
+@EVERY_KIND
 def test_every_tensor_has_its_place(kind: str, tmp_path: Path) -> None:
     theirs = make(kind, "Model", tmp_path)
     model = load_model(tmp_path)
@@ -236,13 +246,37 @@ def test_old_names_of_norms(tmp_path: Path) -> None:
                      atol=1e-5, rtol=1e-5)  # fmt: skip
 
 
-def test_a_decoder_of_its_own_is_no_head_of_ours(tmp_path: Path) -> None:
+def test_a_decoder_of_its_own_is_no_head_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make("bert", "ForMaskedLM", tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     tensors["cls.predictions.decoder.weight"] = torch.ones(100, 32)
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     assert list(load_model(tmp_path).heads) == []
     assert read_model(tmp_path, ("masked_lm",)).fresh == ("masked_lm",)
+    convert(tmp_path, tmp_path / "converted")
+    assert "has a head that litebert does not read, which is left out (cls." in capsys.readouterr().err
+
+
+def test_heads_that_are_read_are_not_said_to_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make("bert", "ForMaskedLM", tmp_path / "source")
+    convert(tmp_path / "source", tmp_path / "converted")
+    assert "left out" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "end", "changes"),
+    [
+        ("electra", "ForMultipleChoice", {"summary_activation": "tanh"}),
+        ("electra", "ForMultipleChoice", {"summary_use_proj": False}),
+        ("roberta", "ForMaskedLM", {"hidden_act": "relu"}),
+    ],
+)
+def test_heads_that_compute_something_else_are_refused(
+    kind: str, end: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    make(kind, end, tmp_path, **changes)
+    with pytest.raises(ModelFolderError, match=next(iter(changes))):
+        load_model(tmp_path)
 
 
 def test_a_classifier_is_what_the_class_says(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def expected(case: Case) -> list[float]:
         case "classify":
             return [kl(theirs[i], mine[i]) for i in range(len(examples))]
         case "multilabel":
-            p, q = (1 / (1 + np.exp(-x.astype(np.float64))) for x in (theirs, mine))
-            return (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).mean(1).tolist()
+            p, q = (1 / (1 + np.exp(-x.astype(np.float64) / TEMPERATURE)) for x in (theirs, mine))
+            return ((p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).mean(1) * TEMPERATURE**2).tolist()
         case "regress":
             wanted = (theirs[:, 0] - case.gold.mean()) / case.gold.std()
             return ((mine[:, 0] - wanted) ** 2).tolist()

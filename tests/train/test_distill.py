@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from litebert.data.pairs import PairSettings
 from litebert.data.prepare import prepare
 from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import CheckpointError, ConfigError, DataFolderError, InputError, ModelFolderError
-from litebert.interop.huggingface import load_model, save_model
+from litebert.interop.huggingface import WEIGHTS, load_model, save_model
 from litebert.interop.sentences import SENTENCE_FILES
 from litebert.model.config import AlbertConfig
 from litebert.text.tokenizer import load_tokenizer
@@ -22,7 +23,8 @@ from litebert.text.training import train_tokenizer
 from litebert.train.distill import DistillSettings, distill
 from litebert.train.hooks import read_metrics
 from litebert.train.optimizers import OptimizerSettings
-from litebert.train.teaching import Student, TeachingSettings, divergence
+from litebert.train.parallel import World
+from litebert.train.teaching import Student, TeachingObjective, TeachingSettings, divergence
 from tests.models import random_model
 from tests.runs import LOOP, launcher, same, start, weights, write_recipe
 
@@ -165,6 +167,45 @@ def test_what_is_not_taught_is_left_out_and_named(
     masked = settings(prepared, student, teacher, loop=short, teaching=TeachingSettings(masked_lm=1))
     assert "masked_lm" in load_model(distill(masked, tmp_path / "masked").model).heads
     assert "left out" not in capsys.readouterr().err
+
+
+def test_another_teacher_in_the_same_place_is_refused(
+    prepared: Path, student: Path, teacher: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(teacher, tmp_path / "teacher")
+    wanted = settings(prepared, student, tmp_path / "teacher", loop=replace(LOOP, steps=2))
+    distill(wanted, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-2")
+    other = folder_of(prepared, tmp_path / "other", num_hidden_layers=4, sharing="none")
+    shutil.copy(other / WEIGHTS, tmp_path / "teacher")
+    with pytest.raises(CheckpointError, match="or with another teacher"):
+        distill(wanted, tmp_path / "run", resume=True)
+
+
+def test_similarities_ask_for_enough_sentences(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:
+    similar = TeachingSettings(similarity=1.0)
+    wanted = settings(prepared, student, teacher, teaching=similar, loop=replace(LOOP, steps=1))
+    parts = replace(wanted, data=replace(wanted.data, micro_batches=8))
+    with pytest.raises(ConfigError, match=r"of 8 parts each has fewer than 4: raise data\.batch_size"):
+        distill(parts, tmp_path / "many")
+    distill(wanted, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"data\.micro_batches = 1, now it is 2"):
+        distill(replace(wanted, data=replace(wanted.data, micro_batches=2)), tmp_path / "run", resume=True)
+
+
+def test_the_last_layer_counts_as_often_as_it_is_told(prepared: Path, student: Path, teacher: Path) -> None:
+    one, other = load_model(student), load_model(teacher)
+    data = settings(prepared, student, teacher).data
+    objective = TeachingObjective(
+        Student(one, other.config),
+        other,
+        data,
+        TeachingSettings(last_layer=3.0),
+        nullcontext,
+        compiled=False,
+        world=World(),
+    )
+    assert objective._shares() == pytest.approx([0.2, 0.2, 0.6])
 
 
 def test_a_model_says_all_that_it_was_trained_on(prepared: Path, student: Path, teacher: Path, tmp_path: Path) -> None:

@@ -280,6 +280,7 @@ def test_bad_rows_and_models_leave_nothing(model: Path, data: Path, tmp_path: Pa
         ({"length": 3}, "length = 3: expected 8"),
         ({"seed": -1}, "seed = -1"),
         ({"warmup": 2.0}, "warmup = 2: expected a share"),
+        ({"warmup": 1.0}, "warmup = 1: expected a share from 0 to below 1"),
         ({"clip": -1.0}, "clip = -1"),
     ],
 )

@@ -16,10 +16,12 @@ import pytest
 import torch
 from torch._dynamo.exc import BackendCompilerFailed
 
-from litebert.data.batches import PretrainBatch, StreamState
+from litebert.data.batches import BatchStream, PretrainBatch, SpecialIds, StreamState, WindowSource
+from litebert.data.shards import TOKENIZER_FOLDER
 from litebert.errors import CheckpointError, OutputError, TrainingError
 from litebert.files import LOCK
-from litebert.train import checkpoints
+from litebert.text.tokenizer import load_tokenizer
+from litebert.train import checkpoints, guard
 from litebert.train import pretrain as pretraining
 from litebert.train.guard import FEWEST, SPIKES, Guard
 from litebert.train.hooks import read_metrics
@@ -148,12 +150,15 @@ class Poison:
         patch.setattr(pretraining, "PretrainObjective", Poisoned)
 
 
+def batches_of(wanted: PretrainSettings) -> BatchStream:
+    """What a run reads."""
+    folders = {Path(folder): weight for folder, weight in wanted.folders.items()}
+    tokenizer = load_tokenizer(next(iter(folders)) / TOKENIZER_FOLDER)
+    return BatchStream(WindowSource(folders, SpecialIds.of(tokenizer), wanted.data, wanted.seed))
+
+
 def window_of(wanted: PretrainSettings, number: int) -> set[tuple[int, ...]]:
     """The sequences of a window, as the model reads them."""
-    from litebert.data.batches import SpecialIds, WindowSource
-    from litebert.data.shards import TOKENIZER_FOLDER
-    from litebert.text.tokenizer import load_tokenizer
-
     folders = {Path(folder): weight for folder, weight in wanted.folders.items()}
     tokenizer = load_tokenizer(next(iter(folders)) / TOKENIZER_FOLDER)
     samples, masked = WindowSource(folders, SpecialIds.of(tokenizer), wanted.data, wanted.seed).window(number)
@@ -189,6 +194,39 @@ def test_a_run_goes_back_over_a_divergence_and_leaves_out_its_data(
     pretrain(wanted, tmp_path / "run", resume=True)
     assert poison.times == 1
     assert same(before, weights(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_kill_within_a_spike_changes_nothing(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    """The checkpoint that is written between two losses that look like a divergence is not what it goes back to."""
+    monkeypatch.setattr(guard, "FEWEST", 5)
+    wanted = settings(prepared, loop=replace(LOOP, steps=14, checkpoint_every=2, keep=keep))
+    stream = iter(batches_of(wanted))
+    bad = [tuple(next(stream).input_ids.tolist()) for _ in range(11)][8:]
+    Poison(lambda batch: tuple(batch.input_ids.tolist()) in bad, 4.0)(monkeypatch)
+    pretrain(wanted, tmp_path / "whole")
+    assert incidents(tmp_path / "whole") == ["rolled_back"]
+    (line,) = [line for line in read_metrics(tmp_path / "whole") if line.get("what") == "rolled_back"]
+    assert "from step 8 on without the data of windows 0 to 0" in line["detail"]
+    killed = []
+
+    def kills(batch: PretrainBatch) -> bool:
+        here = tuple(batch.input_ids.tolist())
+        if here == bad[-1] and not killed:
+            killed.append(here)
+            raise KeyboardInterrupt
+        return here in bad
+
+    Poison(kills, 4.0)(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(wanted, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "step-10").is_dir()
+    assert (tmp_path / "run" / "checkpoints" / "step-8").is_dir()
+    pretrain(wanted, tmp_path / "run", resume=True)
+    assert incidents(tmp_path / "run") == ["resumed", "rolled_back"]
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
 
 
 def test_a_run_that_diverges_again_and_again_is_given_up(
@@ -263,25 +301,24 @@ def test_a_library_of_others_is_not_touched(prepared: Path, tmp_path: Path, monk
 
 def test_the_guard_tells_a_divergence_from_a_hard_batch() -> None:
     chance = np.random.default_rng(1)
-    guard = Guard()
+    watch = Guard()
     for loss in 5 + 0.1 * chance.standard_normal(FEWEST + 30):
-        assert not guard.problem(float(loss), 1.0)
-    assert not guard.problem(7.0, 1.0)  # one hard batch
-    assert not guard.problem(5.0, 1.0)
-    problems = [guard.problem(7.0, 1.0) for _ in range(SPIKES)]
-    assert problems == [""] * (SPIKES - 1) + ["loss 7.000 where 4.998 is usual"] or problems[-1].startswith(
-        "loss 7.000"
-    )
-    assert guard.problem(float("nan"), 1.0)
-    assert guard.problem(5.0, float("inf"))
+        assert not watch.problem(float(loss), 1.0)
+    assert not watch.problem(7.0, 1.0)  # one hard batch
+    assert not watch.problem(5.0, 1.0)
+    problems = [watch.problem(7.0, 1.0) for _ in range(SPIKES)]
+    assert problems[:-1] == [""] * (SPIKES - 1)
+    assert problems[-1].startswith("loss 7.000 where ")
+    assert watch.problem(float("nan"), 1.0)
+    assert watch.problem(5.0, float("inf"))
 
 
 def test_losses_that_fall_and_vary_are_no_divergence() -> None:
     chance = np.random.default_rng(2)
-    guard = Guard()
+    watch = Guard()
     for step in range(5000):
         loss = 3 + 4 * np.exp(-step / 500) + 0.2 * chance.standard_normal()
-        assert not guard.problem(float(loss), 1.0)
+        assert not watch.problem(float(loss), 1.0)
 
 
 def test_a_checkpoint_remembers_what_the_guard_knows(prepared: Path, tmp_path: Path) -> None:

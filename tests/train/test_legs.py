@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from litebert.errors import CheckpointError, ConfigError
+from litebert.errors import CheckpointError, ConfigError, OutputError
+from litebert.train import guard
 from litebert.train.hooks import read_metrics
 from litebert.train.loop import LoopSettings
 from litebert.train.pretrain import PretrainSettings, pretrain
+from litebert.train.record import read_run
 from litebert.train.schedules import ScheduleSettings, rate_factor
 from tests.runs import LOOP, same, settings, weights
 
@@ -80,11 +83,57 @@ def test_a_branch_that_does_not_fit_is_refused(prepared: Path, tmp_path: Path) -
     pretrain(trunk(prepared, 1), tmp_path / "trunk")
     with pytest.raises(CheckpointError, match="is no run with a checkpoint"):
         pretrain(trunk(prepared, 1, branch=str(tmp_path / "nothing")), tmp_path / "a")
-    with pytest.raises(CheckpointError, match="another order"):
-        pretrain(trunk(prepared, 1, branch=str(tmp_path / "trunk"), seed=2), tmp_path / "b")
+    begun = trunk(prepared, 1, branch=str(tmp_path / "trunk"))
+    shorter = replace(begun.data, pairs=replace(begun.data.pairs, length=16))
+    adamw = replace(begun.optimizer, name="adamw")
+    for other, said in (
+        (replace(begun, seed=2), "seed = 1, this run 2"),
+        (replace(begun, data=shorter), r"data\.pairs\.length = 32, this run 16"),
+        (replace(begun, optimizer=adamw), r"optimizer\.name = 'muon', this run 'adamw'"),
+        (replace(begun, folders={str(prepared): 2.0}), r"weights = \[1\.0\], this run \[2\.0\]"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            pretrain(other, tmp_path / "b")
+        assert not (tmp_path / "b" / "config.toml").exists()
     wide = replace(trunk(prepared, 1, branch=str(tmp_path / "trunk")), model={"intermediate_size": 96})
     with pytest.raises(CheckpointError, match="another shape"):
         pretrain(wide, tmp_path / "c")
+
+
+def test_a_branch_may_weigh_its_losses_otherwise(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What losses the run had says nothing of the branch's: they are no divergence."""
+    monkeypatch.setattr(guard, "FEWEST", 4)
+    pretrain(trunk(prepared, 6, order_weight=0.1), tmp_path / "trunk")
+    heavier = trunk(prepared, 6, branch=str(tmp_path / "trunk"), order_weight=5.0)
+    assert pretrain(heavier, tmp_path / "branch").steps == 6
+    assert not [line for line in read_metrics(tmp_path / "branch") if line.get("what") == "rolled_back"]
+
+
+def test_a_leg_that_ended_is_no_finished_run(prepared: Path, tmp_path: Path) -> None:
+    short = replace(trunk(prepared, 3), loop=replace(LOOP, steps=3, minutes=1e-6, evaluate_every=1))
+    pretrain(short, tmp_path / "run")
+    assert not read_run(tmp_path / "run").finished
+    assert [line["step"] for line in read_metrics(tmp_path / "run") if line["kind"] == "held_out"] == [1]
+    for _ in range(2):
+        pretrain(short, tmp_path / "run", resume=True)
+    assert read_run(tmp_path / "run").finished
+
+
+def test_a_place_for_the_model_that_is_taken_is_told_before_the_training(prepared: Path, tmp_path: Path) -> None:
+    pretrain(trunk(prepared, 2), tmp_path / "run")
+    (tmp_path / "run" / "model" / "NOTES.md").touch()
+    with pytest.raises(OutputError, match="which is no part of a model: move it away"):
+        pretrain(trunk(prepared, 3), tmp_path / "run", resume=True)
+    assert len([line for line in read_metrics(tmp_path / "run") if line["kind"] == "train"]) == 2
+
+
+def test_a_warmup_of_too_many_steps_ends_in_the_decay() -> None:
+    late = ScheduleSettings(name="warmup_stable_decay", warmup=900, decay=0.2)
+    rates = [rate_factor(late, step, 1000) for step in range(1000)]
+    assert max(abs(one - other) for one, other in pairwise(rates)) < 0.05
+    assert rates[-1] == 0
 
 
 def test_warmup_may_be_a_number_of_steps() -> None:
