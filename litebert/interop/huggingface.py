@@ -95,6 +95,11 @@ def write_model(
     state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     expressible = configs.expressible(config)
     if expressible:
+        if len(rivals := [name for name in heads if name in ("classify", "ner", "choice")]) > 1:
+            raise ConfigError(
+                f"the heads {' and '.join(rivals)} have the same name in the classes of transformers: save the model "
+                "with one of them"
+            )
         state = to_outside(state, config, "hugging_face")
         if config.embedding_dropout_prob != config.hidden_dropout_prob:
             own["embedding_dropout_prob"] = config.embedding_dropout_prob

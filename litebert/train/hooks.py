@@ -109,15 +109,16 @@ class PlateauWatch:
 
     def __init__(self, entropy: float, steps: int, metrics_log: MetricsLog) -> None:
         self.entropy, self.steps, self.metrics_log = entropy, steps, metrics_log
-        self.losses: list[float] = []
 
     def __call__(self, run: Run, metrics: Metrics) -> None:
-        """Take note of the loss; look at the last twentieth of the run once a fifth of it is over, and at its end."""
-        self.losses.append(metrics["mlm_loss"])
+        """Look at what is written of the last twentieth of the run once a fifth of it is over, and at its end."""
         step, span = run.progress.step, max(20, self.steps // 20)
-        if step < 100 or step not in (max(100, self.steps // 5), self.steps) or len(self.losses) < span:
+        if step < 100 or step not in (max(100, self.steps // 5), self.steps):
             return
-        mean = sum(self.losses[-span:]) / span
+        lines = read_metrics(self.metrics_log.path.parent)
+        recent = [line["mlm_loss"] for line in lines if line["kind"] == "train" and line["step"] > step - span]
+        losses = [*recent, metrics["mlm_loss"]]
+        mean = sum(losses) / len(losses)
         if mean > self.entropy - PLATEAU_NATS:
             self.metrics_log.incident(
                 run.progress,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,10 @@ from litebert import config
 from litebert.cli import main
 from litebert.errors import ConfigError, InputError, OutputError
 from litebert.evaluate.calibration import Calibration, Decisions
+from litebert.exam import baseline as baseline_module
 from litebert.exam import benchmark as benchmark_module
+from litebert.exam import page as page_module
+from litebert.exam import sitting as sitting_module
 from litebert.exam.benchmark import benchmark, sittings
 from litebert.exam.sets import ALL, SETS, sets_of
 from litebert.exam.settings import BenchmarkSettings
@@ -28,6 +32,7 @@ from litebert.exam.sitting import Sitting, uncalibrated
 from litebert.exam.table import Table, mark, published
 from litebert.files import held
 from litebert.infer.judging import Questions, judge_model
+from litebert.tasks.texts import TextInput
 from litebert.train.finetune import FinetuneSettings, finetune
 from tests.train.test_report import Page
 
@@ -492,3 +497,38 @@ def test_real_rows(litebert_data: Path, model: Path, tmp_path: Path) -> None:
     table = benchmark(ALL, model=model, out=tmp_path / "out", data=litebert_data, settings=wanted)
     assert [line.one.name for line in table.lines] == ["sst2", "copa"]
     assert all(line.material.rows == {"train": 40, "dev": 20, "test": 20} for line in table.lines)
+
+
+# -- what is chosen on which rows ----------------------------------------------------------------------------------
+
+
+def test_a_baseline_is_chosen_on_the_dev_rows() -> None:
+    texts = ["a fine film", "a dull film", "fine", "dull"]
+    inputs, targets = [TextInput(text) for text in texts], ["1", "0", "1", "0"]
+    rows: Any = {part: SimpleNamespace(inputs=inputs, targets=targets) for part in ("train", "dev", "test")}
+    judged = []
+
+    def score(of: object, answers: list[str]) -> dict[str, float]:
+        judged.append(of)
+        return {"accuracy": 1.0}
+
+    assert baseline_module._logistic(SETS["sst2"], SimpleNamespace(score=score), rows) == targets  # type: ignore[arg-type]
+    assert judged
+    assert all(one is rows["dev"] for one in judged)
+
+
+def test_thresholds_for_texts_of_no_label_are_chosen_on_the_dev_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    material = SimpleNamespace(unknown=("dev", "test"), file=str)
+    monkeypatch.setattr(sitting_module, "_judged", lambda predictor, file: SimpleNamespace(decisions=f"known {file}"))
+    monkeypatch.setattr(sitting_module, "logits_of", lambda predictor, task, file, columns: file)
+    monkeypatch.setattr(sitting_module, "told_apart", lambda *asked: asked)
+    found = SimpleNamespace(decisions="known test")
+    asked = sitting_module._unknown(SimpleNamespace(job="task"), found, material)  # type: ignore[arg-type]
+    assert asked == ("known test", "unknown-test", ("known dev", "unknown-dev"))
+
+
+def test_a_row_of_the_page_is_a_right_label() -> None:
+    line = SimpleNamespace(confusion=lambda: {"good": {"good": 1, "bad": 3}, "bad": {"bad": 2}})
+    page = page_module._confusion(line)  # type: ignore[arg-type]
+    good = page[page.index("<tr><th>good</th>") :].partition("</tr>")[0]
+    assert [cell.partition("<")[0] for cell in good.split(">") if "%" in cell] == ["25.0 %", "75.0 %"]

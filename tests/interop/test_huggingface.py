@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from litebert.errors import ConfigError
 from litebert.interop import configs
 from litebert.interop.huggingface import load_model, read_model, save_model
 from litebert.interop.padded import (
@@ -262,3 +263,10 @@ def test_presets_are_the_models_of_transformers(name: str) -> None:
         theirs = transformers.AlbertForPreTraining(transformers.AlbertConfig(**values))
         ours = AlbertWithHeads(preset(name), ("masked_lm", "sentence_order"))
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+
+def test_two_heads_of_one_name_are_not_saved(tmp_path: Path) -> None:
+    model = random_model(config_of(), ("classify", "ner"))
+    with pytest.raises(ConfigError, match="the heads classify and ner have the same name"):
+        save_model(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -333,3 +333,11 @@ def test_a_model_that_learns_nothing_is_named(prepared: Path, tmp_path: Path) ->
     lame = OptimizerSettings(name="adamw", learning_rate=1e-9)
     pretrain(settings(prepared, optimizer=lame, loop=replace(LOOP, steps=110, evaluate_every=200)), tmp_path / "run")
     assert incidents(tmp_path / "run") == ["plateau", "plateau"]
+    # A run that goes on shortly before it looks has the losses of before.
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-110")
+    pretrain(
+        settings(prepared, optimizer=lame, loop=replace(LOOP, steps=110, evaluate_every=200)),
+        tmp_path / "run",
+        resume=True,
+    )
+    assert incidents(tmp_path / "run") == ["plateau", "resumed", "plateau"]
