@@ -214,7 +214,7 @@ def evaluate(
 
     columns, shown = Columns(text, text_pair, label), ""
     if predictions is not None and gold is not None and model is None and data is None:
-        if asked != JudgeFlags():
+        if asked != JudgeFlags() or device != "auto":
             raise ConfigError("predictions are judged as they are; that option needs --model and --data")
         from litebert.tasks.scoring import score_files
 

@@ -367,6 +367,8 @@ Arguments = Callable[[Path, Path], list[object]]
         (lambda p, g: ["--gold", g], "--predictions FILE and --gold FILE"),
         (lambda p, g: [], "--model DIR and --data FILE"),
         (lambda p, g: ["--predictions", p, "--gold", g, "--model", p], "either"),
+        (lambda p, g: ["--predictions", p, "--gold", g, "--device", "cpu"], "predictions are judged as they are"),
+        (lambda p, g: ["--predictions", p, "--gold", g, "--perturb"], "predictions are judged as they are"),
         (lambda p, g: ["--model", p, "--data", g, "--by", "x"], "--by goes with --predictions"),
         (lambda p, g: ["--predictions", p, "--gold", g, "--task", "guess"], "task 'guess' is unknown"),
         (lambda p, g: ["--predictions", p, "--gold", g, "--no-answer-probabilities", p], "is for answers to questions"),
