@@ -12,11 +12,13 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import json
 import lzma
 import math
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -33,7 +35,8 @@ STDIN = "-"
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 _ALIASES = {".ndjson": ".jsonl", ".json": ".jsonl", ".tab": ".tsv", ".pq": ".parquet"}
-_PARQUET_ROWS = 1024
+_PARQUET_ROWS, _PARQUET_GROUP = 1024, 1 << 14
+"""Rows of a Parquet file that are read, and written, at once."""
 
 
 class NumberedRow(NamedTuple):
@@ -392,24 +395,29 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables, chunk = [], []
+    schemas: list[Any] = []
+    count, remaining = 0, iter(rows)
     try:
-        for record in rows:
-            chunk.append(dict(record))
-            if len(chunk) == _PARQUET_ROWS:
-                tables.append(_table(chunk))
-                chunk = []
-        if chunk or not tables:
-            tables.append(_table(chunk))
-        # Types are known only at the end: a column may begin with missing values.
-        table = pa.concat_tables(tables, promote_options="permissive")
-        pq.write_table(table, file)
+        # Types are known only at the end, as a column may begin with missing values: until then rows lie on the disk.
+        with tempfile.TemporaryFile() as spool:
+            while (chunk := [dict(record) for record in itertools.islice(remaining, _PARQUET_GROUP)]) or not schemas:
+                table = _table(chunk)
+                schemas.append(table.schema)
+                count += len(chunk)
+                with pa.ipc.new_stream(spool, table.schema) as stream:
+                    stream.write_table(table)
+            schema = pa.unify_schemas(schemas, promote_options="permissive")
+            spool.seek(0)
+            with pq.ParquetWriter(file, schema) as writer:
+                for _ in schemas:
+                    table = pa.ipc.open_stream(spool).read_all()
+                    writer.write_table(pa.concat_tables([schema.empty_table(), table], promote_options="permissive"))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         problem = str(error).splitlines()[0]
         raise OutputError(f"a column holds values of several types ({problem}), so not Parquet; write .jsonl") from None
     except (pa.ArrowException, OverflowError, UnicodeError) as error:
         raise OutputError(f"Parquet cannot hold a value ({str(error).splitlines()[0]}); write .jsonl") from None
-    return int(table.num_rows)
+    return count
 
 
 def _table(chunk: list[Row]) -> Any:

@@ -6,11 +6,13 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from litebert.data import rows as rows_module
 from litebert.data.rows import NumberedRow, file_format, place, read_rows, require_writable, write_rows
 from litebert.errors import InputError, OutputError
 
@@ -176,6 +178,23 @@ REFUSED = {
     "a.txt": ([{"text": "fine"}], "cannot be written as .txt"),
     "a.docx": ([{"text": "fine"}], "ends in none of"),
 }
+
+
+def test_parquet_of_many_rows_is_written_group_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fields that come late, values that are missing at first, whole numbers that become fractions."""
+    monkeypatch.setattr(rows_module, "_PARQUET_GROUP", 4)
+    rows: list[dict[str, Any]] = [{"n": i, "late": None, "share": 1} for i in range(6)]
+    rows += [{"n": 6, "late": "here", "share": 0.5, "new": [1, 2]}, {"n": 7, "late": None, "share": 2, "new": []}]
+    rows += [{"n": 8, "late": "again", "share": 1}]
+    assert write_rows(rows, tmp_path / "a.parquet") == 9
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    assert file.metadata.num_row_groups == 3
+    table = file.read().to_pydict()
+    assert table["n"] == list(range(9))
+    assert table["late"] == [None] * 6 + ["here", None, "again"]
+    assert table["share"] == [1.0] * 6 + [0.5, 2.0, 1.0]
+    assert table["new"] == [None] * 6 + [[1, 2], [], None]
+    assert write_rows([], tmp_path / "none.parquet") == 0
 
 
 def test_columns_of_parquet_that_python_cannot_say(tmp_path: Path) -> None:
