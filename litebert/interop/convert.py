@@ -112,7 +112,17 @@ def _prefix(source: Path) -> Path:
 def _from_tensorflow(prefix: Path) -> AlbertWithHeads:
     config = _tensorflow_config(prefix.parent)
     names = {name.tensorflow for name in tensor_names(config)}
-    tensors = read_checkpoint(prefix, lambda name: name.removeprefix("module/") in names)
+    lost: list[str] = []
+
+    def wanted(name: str) -> bool:
+        plain = name.removeprefix("module/")
+        if plain not in names and not plain.endswith(_SLOTS):
+            lost.append(plain)
+        return plain in names
+
+    tensors = read_checkpoint(prefix, wanted)
+    if lost:
+        log(f"note: {prefix} has variables that litebert does not read, which are left out ({', '.join(lost[:3])})")
     tensors = {name.removeprefix("module/"): tensor for name, tensor in tensors.items()}
     if "output_bias" in tensors:
         labels = tuple(f"LABEL_{index}" for index in range(len(tensors["output_bias"])))
@@ -120,6 +130,10 @@ def _from_tensorflow(prefix: Path) -> AlbertWithHeads:
         config = replace(config, labels=labels, problem_type=kind)
     state = from_outside(tensors, config, "tensorflow")
     return assemble(config, state, prefix, side="tensorflow", generator=_generator())[0]
+
+
+_SLOTS = ("adam_m", "adam_v", "lamb_m", "lamb_v", "global_step", "_power", "loss_scale", "good_steps")
+"""How the names of variables end that belong to an optimizer."""
 
 
 def _tensorflow_config(folder: Path) -> AlbertConfig:

@@ -226,7 +226,9 @@ def test_weights_in_several_files(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_a_fine_tuned_model_with_optimizer_slots(golden: Path, tmp_path: Path, outputs: int) -> None:
+def test_a_fine_tuned_model_with_optimizer_slots(
+    golden: Path, tmp_path: Path, outputs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A classifier; one output is a number, as the original code has it for STS-B."""
     tensors = {
         name: tensor for name, tensor in read_checkpoint(golden / "shared" / PREFIX).items() if "cls/" not in name
@@ -241,12 +243,23 @@ def test_a_fine_tuned_model_with_optimizer_slots(golden: Path, tmp_path: Path, o
     write_checkpoint(tmp_path / "model.ckpt-9", stored | {"global_step": (9, bytes(8), ())}, blocks=4)
     shutil.copy(golden / "shared" / "albert_config.json", tmp_path)
     found = read_model(convert(tmp_path, tmp_path / "out").folder)
+    assert "left out" not in capsys.readouterr().err
     assert found.fresh == ()
     assert list(found.model.heads) == ["classify"]
     assert found.model.config.num_labels == outputs
     assert found.model.config.problem_type == ("regression" if outputs == 1 else "single_label_classification")
     assert_close(found.model.state_dict()["heads.classify.classifier.weight"], weights, rtol=0, atol=0)
     assert_close(found.model.state_dict()["heads.classify.classifier.bias"], bias, rtol=0, atol=0)
+
+
+def test_variables_of_heads_that_are_not_read(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the original code has them for SQuAD 2."""
+    tensors = read_checkpoint(golden / "shared" / PREFIX) | {"start_logits/output_weights": torch.ones(1, 48)}
+    stored = {name: (1, tensor.numpy().tobytes(), tuple(tensor.shape)) for name, tensor in tensors.items()}
+    write_checkpoint(tmp_path / "model.ckpt-9", stored, blocks=4)
+    shutil.copy(golden / "shared" / "albert_config.json", tmp_path)
+    convert(tmp_path, tmp_path / "out")
+    assert "does not read, which are left out (start_logits/output_weights)" in capsys.readouterr().err
 
 
 def test_weights_in_half_the_bytes_compute_as_before(folder: Path, tmp_path: Path) -> None:
