@@ -6,7 +6,10 @@ import json
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from litebert.cli import main
-from litebert.console import log
+from litebert.console import log, speaks
 
 ROWS = "text,label\n" + "".join(
     f"{text},{label}\n" for text, label in (("a fine film", "good"), ("a dull one", "bad")) * 8
@@ -58,6 +61,29 @@ def test_a_hyphen_is_standard_input_or_output(
     assert not stop.value.code
     assert json.loads(capsysbinary.readouterr().out)["text"] == "a [MASK] film"
     assert rows.read_text() == '{"text": "a [MASK] film"}\n'
+
+
+def test_a_signal_leaves_nothing_half_made(model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "litebert", "predict", "--model", str(model), "--out", str(tmp_path / "out.jsonl")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        assert [path.name.startswith(".out.jsonl.") for path in tmp_path.iterdir()] == [True]
+        process.terminate()
+        process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_the_first_process_of_several_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler may number processes that know nothing of each other."""
+    for rank, size, expected in (("1", None, True), ("1", "1", True), ("1", "2", False), ("0", "2", True)):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+        if size is not None:
+            monkeypatch.setenv("WORLD_SIZE", size)
+        assert speaks() == expected
 
 
 def test_work_goes_on_where_nobody_reads_its_log(monkeypatch: pytest.MonkeyPatch) -> None:

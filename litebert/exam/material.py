@@ -80,8 +80,9 @@ def prepare_material(one: ExamSet, data: Path, out: Path, caps: Caps, about: Map
     one, base = as_distributed(one, data), data / one.folder
     rows, places, notes = _divided(one, base)
     available = {name: len(found) for name, found in rows.items()}
-    drawn = {name: draw(len(rows[name]), most) for name, most in _caps(one, caps).items()}
-    others = _others(one, base, places, drawn["test"], _caps(one, caps)["test"])
+    most = _caps(one, caps)
+    drawn = {name: draw(len(found), most[name]) for name, found in rows.items()}
+    others = _others(one, base, places, drawn["test"], most["test"])
     rows = {name: [rows[name][i] for i in index] for name, index in drawn.items()}
     if shared := leaked(rows["test"], [*rows["train"], *rows["dev"]]):
         notes.append(f"{shared:,} of {len(rows['test']):,} test rows are rows of train or dev too, as distributed")

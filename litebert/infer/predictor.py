@@ -230,9 +230,9 @@ def predict_file(
     if out is not None and str(source) != STDIN and Path(out).resolve() == Path(source).resolve():
         raise OutputError(f"{out} is the file with the rows; give --out another name")
     predictor = load(model, task=task, device=device)
-    if out is not None:
-        reader = predictor._reader
-        require_writable((fields for _, fields in reader.rows(source)) if str(source) != STDIN else (), out)
+    if out is not None:  # what cannot be read twice, as a pipe, tells its fields as it goes
+        again = predictor._reader.rows(source) if Path(source).is_file() else ()
+        require_writable((fields for _, fields in again), out)
     field = "" if abstain_below is None else answer_field(predictor.job, abstain_below)
     with progress("predicting", unit="rows") as advance:
         rows = _answered(predictor, source, columns or Columns(), advance, field, abstain_below or 0.0)

@@ -92,8 +92,7 @@ def _distill(
     # A folder that is none is told before any text is read.
     check_shapes(settings.teaching, *(read_config(folder) for folder in (source, teaching)))
     reading = _read_text(settings, out, source, teaching, here)
-    teacher = load_model(teaching, ()).to(here.device)
-    becomes = not is_embedder(source) and _teaches_vectors(settings, source, teaching, teacher.config.hidden_size)
+    becomes = not is_embedder(source) and _teaches_vectors(settings, source, teaching)
     embeds = becomes or is_embedder(source)
     heads = [*(["masked_lm"] if settings.teaching.masked_lm else []), *(["embed"] if embeds else [])]
     generator = torch.Generator().manual_seed(settings.seed)
@@ -104,6 +103,7 @@ def _distill(
         loaded.extra["length"] = settings.data.pairs.length
     if here.is_first:
         _say_left_out(source, heads)
+    teacher = load_model(teaching, ()).to(here.device)
     for config in (model.config, teacher.config):
         require_length(config, settings)
     compares = settings.teaching.comparison > 0
@@ -144,9 +144,10 @@ def _distill(
     return TextRunReport(**run.go(received, known))
 
 
-def _teaches_vectors(settings: DistillSettings, student: Path, teacher: Path, width: int) -> bool:
+def _teaches_vectors(settings: DistillSettings, student: Path, teacher: Path) -> bool:
     """Whether a student learns its teacher's sentence embeddings as such, and so is a model for them itself."""
-    directions = settings.teaching.sentence > 0 and read_config(student).hidden_size == width
+    own, wanted = (read_config(folder).hidden_size for folder in (student, teacher))
+    directions = settings.teaching.sentence > 0 and own == wanted
     return is_embedder(teacher) and (directions or settings.teaching.similarity > 0)
 
 

@@ -117,7 +117,7 @@ class PlateauWatch:
             return
         lines = read_metrics(self.metrics_log.path.parent)
         recent = [line["mlm_loss"] for line in lines if line["kind"] == "train" and line["step"] > step - span]
-        losses = [*recent, metrics["mlm_loss"]]
+        losses = recent or [metrics["mlm_loss"]]
         mean = sum(losses) / len(losses)
         if mean > self.entropy - PLATEAU_NATS:
             self.metrics_log.incident(

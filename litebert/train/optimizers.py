@@ -47,7 +47,29 @@ FEW_ROWS = 8
 """A linear layer of at most this many outputs is a classifier, not a matrix of a block."""
 
 
-class Lamb(torch.optim.Optimizer):
+class _OneByOne(torch.optim.Optimizer):
+    """Updates its parameters one after the other, without a closure."""
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update all parameters from their gradients."""
+        if closure is not None:
+            raise ValueError(f"{type(self).__name__} takes no closure")
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+        return None
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class Lamb(_OneByOne):
     """LAMB without bias correction, as in the original `lamb_optimizer.py` (You et al. 2020).
 
     Groups may switch `trust` off: their parameters (biases, LayerNorm) take the plain Adam step.
@@ -63,21 +85,6 @@ class Lamb(torch.optim.Optimizer):
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "trust": True}
         super().__init__(params, defaults)
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update all parameters from their gradients."""
-        if closure is not None:
-            raise ValueError("LAMB takes no closure")
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
-        return None
 
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
@@ -97,44 +104,26 @@ class Lamb(torch.optim.Optimizer):
         parameter.sub_(rate * update)
 
 
-class Muon(torch.optim.Muon):
+class Muon(_OneByOne, torch.optim.Muon):
     """torch's Muon, its updates as large as AdamW's (Liu et al. 2025), so that one rate serves both.
 
-    torch orthogonalizes in bfloat16. Where a processor has no products of that, they take fifty times as long as in
-    fp32, which is what is computed there.
+    torch orthogonalizes in bfloat16, and so does this where the processor has products of that, with the same bits;
+    elsewhere they are emulated, which takes many times as long as the fp32 that is computed there.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float, momentum: float) -> None:
-        super().__init__(list(params), lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw")
+        super().__init__(list(params), lr, weight_decay, momentum)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update all parameters from their gradients."""
-        if closure is not None:
-            raise ValueError("Muon takes no closure")
-        for group in self.param_groups:
-            used = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if used and multiplies_bf16(used[0].device):
-                return super().step()  # type: ignore[no-any-return, no-untyped-call]
-            for parameter in used:
-                self._update(parameter, group)
-        return None
-
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        """What torch does, in the precision of the parameter."""
-        gradient, state, momentum = parameter.grad, self.state[parameter], group["momentum"]
-        assert gradient is not None
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state, momentum = self.state[parameter], group["momentum"]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         state["momentum_buffer"].lerp_(gradient, 1 - momentum)
         ahead = gradient.lerp(state["momentum_buffer"], momentum)  # Nesterov
-        update = orthogonalized(ahead, group["ns_coefficients"], group["ns_steps"], group["eps"])
+        half = ahead.bfloat16() if multiplies_bf16(parameter.device) else ahead
+        update = orthogonalized(half, group["ns_coefficients"], group["ns_steps"], group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-0.2 * group["lr"] * max(parameter.shape) ** 0.5)
+        parameter.add_(update, alpha=-group["lr"] * (0.2 * max(parameter.shape) ** 0.5))
 
 
 def orthogonalized(matrix: Tensor, coefficients: tuple[float, float, float], steps: int, epsilon: float) -> Tensor:

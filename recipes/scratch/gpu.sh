@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Two models of the paper's block in a quarter of an hour of one GPU: one from raw text alone, and the same taught by
-# all-mpnet-base-v2. DATA is made by `prepare.sh DATA all-mpnet-base-v2`, so that teacher and student read the same ids.
+# Two models of the paper's block, on one GPU: one from raw text alone, and the same taught by all-mpnet-base-v2. DATA is
+# made by `prepare.sh DATA all-mpnet-base-v2`, so that teacher and student read the same ids.
 #   bash recipes/scratch/gpu.sh DATA OUT [MINUTES of the trunk]
 # Again, with more MINUTES, it goes on with the trunk; remove OUT/cut and OUT/taught for new ones. Steps of the cut and of
 # the teaching: $CUT and $TAUGHT, as many as there is time for.

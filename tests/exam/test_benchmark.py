@@ -25,6 +25,7 @@ from litebert.exam import baseline as baseline_module
 from litebert.exam import benchmark as benchmark_module
 from litebert.exam import page as page_module
 from litebert.exam import sitting as sitting_module
+from litebert.exam import table as table_module
 from litebert.exam.benchmark import benchmark, sittings
 from litebert.exam.sets import ALL, SETS, sets_of
 from litebert.exam.settings import BenchmarkSettings
@@ -525,6 +526,11 @@ def test_thresholds_for_texts_of_no_label_are_chosen_on_the_dev_rows(monkeypatch
     found = SimpleNamespace(decisions="known test")
     asked = sitting_module._unknown(SimpleNamespace(job="task"), found, material)  # type: ignore[arg-type]
     assert asked == ("known test", "unknown-test", ("known dev", "unknown-dev"))
+
+
+def test_bars_in_names_are_no_borders_of_columns() -> None:
+    head, _, row = table_module._markdown(["set", "a|b"], [["SST-2", "90.0"]]).splitlines()
+    assert (head, row) == ("| set | a\\|b |", "| SST-2 | 90.0 |")
 
 
 def test_a_row_of_the_page_is_a_right_label() -> None:

@@ -121,6 +121,9 @@ def test_choices_and_questions(public: Path, tmp_path: Path) -> None:
     race = made("race", public, tmp_path)
     assert race.others == ("middle", "high")
     assert race.rows["test"] == sum(len(rows_of(race, f"test-{level}")) for level in race.others)
+    few = made("race", public, tmp_path / "few", test=1)
+    assert [len(rows_of(few, f"test-{level}")) for level in few.others] == [1, 1]
+    assert min(len(rows_of(race, f"test-{level}")) for level in race.others) > 1
     asked = rows_of(race, "test-high")[1]
     assert (asked["id"], asked["question"], asked["label"]) == ("high0.txt-1", "Which _ ?", 1)
     dream = rows_of(made("dream", public, tmp_path), "test")

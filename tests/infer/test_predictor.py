@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -165,6 +167,16 @@ def test_standard_input_to_standard_output(classifier: Path, monkeypatch: pytest
     records = [json.loads(line) for line in stdout.getvalue().splitlines()]
     assert list(records[0]) == ["text", "id", "label", "score", "scores"]
     assert records[1]["text"] == "an awful film"
+
+
+def test_a_pipe_is_read_once(classifier: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.jsonl")
+    line = b'{"text": "a fine film", "id": 1}\n'
+    writer = Thread(target=(tmp_path / "rows.jsonl").write_bytes, args=(line,))
+    writer.start()
+    assert predict_file(classifier, tmp_path / "rows.jsonl", tmp_path / "out.csv") == 1
+    writer.join()
+    assert [row.fields["id"] for row in read_rows(tmp_path / "out.csv")] == ["1"]
 
 
 def test_a_bad_row_leaves_no_file(classifier: Path, tmp_path: Path) -> None:
