@@ -4,6 +4,8 @@
 2. In a block, consecutive sentences are gathered up to the target length; a share of the targets is short, or, where
    lengths are spread, all are drawn and what was gathered is cut.
 3. A random sentence end divides what was gathered into segments A and B.
+   For `sentence_order` every other block or so is gathered backwards: the sentence that fills a sequence up is longer
+   than others, and were it always the last one, the lengths alone would tell the order of 53 % of the pairs.
 4. The sentence objective decides what stands second: for `sentence_order` the two are swapped half of the time, for
    `next_sentence` B is taken from another document half of the time, for `none` there is one segment; for `comparison`
    B is text at any distance from A, and nobody is asked about their order.
@@ -208,10 +210,34 @@ def make_samples(text: Text, settings: PairSettings, cls_id: int, sep_id: int, r
 
 def draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) -> NDArray[np.int64]:
     """Choose all sequences of a buffer, in random order: (S, 5) a_start, a_stop, b_start, b_stop, label."""
-    draw = _draw_comparisons if settings.objective == "comparison" else _draw_spans
-    spans = draw(text, settings, rng)
-    order = rng.permutation(len(spans))
-    return np.asarray(spans, dtype=np.int64).reshape(-1, 5)[order]
+    if settings.objective == "sentence_order":
+        spans = _draw_either_way(text, settings, rng)
+    else:
+        draw = _draw_comparisons if settings.objective == "comparison" else _draw_spans
+        spans = _as_array(draw(text, settings, rng))
+    return spans[rng.permutation(len(spans))]
+
+
+def _as_array(spans: list[tuple[int, ...]]) -> NDArray[np.int64]:
+    return np.asarray(spans, dtype=np.int64).reshape(-1, 5)
+
+
+def _draw_either_way(text: Text, settings: PairSettings, rng: np.random.Generator) -> NDArray[np.int64]:
+    """As `_draw_spans`, half of the blocks from their last sentence to their first."""
+    first, ends = np.asarray(text.first, dtype=np.int64), np.asarray(text.ends, dtype=np.int64)
+    stop, starts = np.append(first[1:], len(ends)), np.append(0, ends[:-1])
+    backwards = rng.random(len(first)) < 0.5
+    mirror = starts[first] + ends[stop - 1]  # token t of a block stands at mirror - 1 - t, seen from its end
+    mirrored = ends.copy()
+    for block in np.flatnonzero(backwards):
+        sentences = slice(first[block], stop[block])
+        mirrored[sentences] = mirror[block] - starts[sentences][::-1]
+    spans = _as_array(_draw_spans(text._replace(ends=mirrored.tolist()), settings, rng))
+    block = np.searchsorted(starts[first], spans[:, 0], side="right") - 1
+    turned, paired = backwards[block], spans[:, 4] != NO_LABEL
+    for some, columns in ((turned & paired, [3, 2, 1, 0]), (turned & ~paired, [1, 0])):
+        spans[some, : len(columns)] = mirror[block[some], None] - spans[some][:, columns]
+    return spans
 
 
 def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) -> list[tuple[int, ...]]:

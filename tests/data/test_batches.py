@@ -146,6 +146,22 @@ def test_cuts_do_not_tell_the_order(source: WindowSource, tokenizer: Tokenizer) 
         assert abs(torn[0] - torn[1]) < 4 * 0.5 / (len(found) / 2) ** 0.5
 
 
+def test_lengths_do_not_tell_the_order() -> None:
+    """Sentences that fill a sequence up are longer than others: they must not always stand at the same end of it."""
+    rng = np.random.default_rng(7)
+    ends = np.cumsum(3 + rng.geometric(1 / 15, 160_000)).tolist()
+    blocks = list(range(0, len(ends), 64))
+    text = Text(np.zeros(ends[-1], np.uint16), ends, blocks, blocks)
+    spans = draw_spans(text, PairSettings(length=64), rng)
+    a_start, a_stop, b_start, b_stop, label = spans[spans[:, 4] != NO_LABEL].T
+    assert (np.where(label == 0, b_start - a_stop, a_start - b_stop) >= 0).all()
+    longer_first = (a_stop - a_start) - (b_stop - b_start)
+    unequal = longer_first != 0
+    swapped = ((longer_first > 0) == (label == 1))[unequal]
+    assert len(swapped) > 25_000
+    assert abs(swapped.mean() - 0.5) < 4 * 0.5 / len(swapped) ** 0.5
+
+
 @pytest.mark.parametrize("objective", ["sentence_order", "next_sentence", "none", "comparison"])
 def test_sentences_longer_than_a_sequence_are_read_whole(objective: Objective) -> None:
     """As in scripts without full stops, in transcripts and in tables."""
