@@ -91,8 +91,8 @@ class JudgeFlags:
     """Rows of no label to choose a threshold by; with `dev`."""
     perturb: Switch = False
     """Judge the rows again with typos, other letters, spellings and words, and phrases said otherwise."""
-    seed: Whole = 1
-    """Of the perturbations."""
+    seed: MaybeWhole = None
+    """Of `perturb`; 1 where not given."""
 
 
 def finetune(task: str, /, *, flags: FinetuneFlags) -> Answer:
@@ -225,6 +225,8 @@ def evaluate(
         for option, value in (("--task", task), ("--by", by), ("--no-answer-probabilities", no_answer_probabilities)):
             if value is not None:
                 raise ConfigError(f"{option} goes with --predictions and --gold; a model knows its task")
+        if asked.seed is not None and not asked.perturb:
+            raise ConfigError("--seed is that of --perturb; nothing else in a judgement is left to chance")
         questions = Questions(
             labels=named_labels(asked.labels or ""),
             abstain_below=asked.abstain_below,
@@ -232,7 +234,7 @@ def evaluate(
             dev=asked.dev,
             dev_out_of_scope=asked.dev_out_of_scope,
             perturb=asked.perturb,
-            seed=asked.seed,
+            seed=1 if asked.seed is None else asked.seed,
         )
         metrics = judge_model(model, data, columns=columns, questions=questions, device=device)
         shown = table(metrics)

@@ -55,6 +55,7 @@ class BenchmarkSettings:
             raise ConfigError(f"seed = {self.seed}: expected 0 or more")
         for setting, names in (("only", self.only), ("twin", self.twin), ("sets", tuple(self.sets))):
             check_names(names, setting)
+        _learning(self.finetune, "finetune.")  # before it is a set's, so that a mistake in it is reported where it stands
 
     def plan(self, one: ExamSet) -> Plan:
         """What this comes to for a set; raises ConfigError for what is no setting, or not a good one."""
@@ -65,8 +66,13 @@ class BenchmarkSettings:
         for name in OWN:
             if name in values:
                 raise ConfigError(f"{name} is the benchmark's own to give on {one.title}; set `{name}` at its top")
-        caps = {part: _rows(values.pop(name, None), f"sets.{one.name}.{name}") for name, part in CAPS.items()}
-        return Plan(caps=Caps(**caps), finetune=build(FinetuneSettings, values, f"sets.{one.name}."))
+        return _learning(values, f"sets.{one.name}.")
+
+
+def _learning(values: Mapping[str, Any], prefix: str) -> Plan:
+    values = dict(values)
+    caps = {part: _rows(values.pop(name, None), prefix + name) for name, part in CAPS.items()}
+    return Plan(caps=Caps(**caps), finetune=build(FinetuneSettings, values, prefix))
 
 
 def _rows(value: object, name: str) -> int | None:

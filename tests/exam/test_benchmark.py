@@ -458,6 +458,8 @@ def test_a_folder_of_another_model_or_recipe(
         ("sets.wnut17.seeds=3", "seeds is the benchmark's own to give on WNUT17"),
         ("sets.wnut17=3", "sets.wnut17 = 3: expected a table"),
         ("finetune.batch_size=0", "batch_size = 0: expected 1 or more"),
+        ("finetune.epochz=3", "unknown setting 'finetune.epochz'; did you mean finetune.epochs?"),
+        ("finetune.dev_rows=0", "finetune.dev_rows = 0: expected a number of rows"),
         ("only=[\"sst2\"]", "`only` chooses no set of ner"),
     ],
 )  # fmt: skip

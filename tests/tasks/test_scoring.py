@@ -370,6 +370,7 @@ Arguments = Callable[[Path, Path], list[object]]
         (lambda p, g: ["--predictions", p, "--gold", g, "--device", "cpu"], "predictions are judged as they are"),
         (lambda p, g: ["--predictions", p, "--gold", g, "--perturb"], "predictions are judged as they are"),
         (lambda p, g: ["--model", p, "--data", g, "--by", "x"], "--by goes with --predictions"),
+        (lambda p, g: ["--model", p, "--data", g, "--seed", "2"], "--seed is that of --perturb"),
         (lambda p, g: ["--predictions", p, "--gold", g, "--task", "guess"], "task 'guess' is unknown"),
         (lambda p, g: ["--predictions", p, "--gold", g, "--no-answer-probabilities", p], "is for answers to questions"),
         (lambda p, g: ["--predictions", p.with_name("gone.jsonl"), "--gold", g], "gone.jsonl"),
