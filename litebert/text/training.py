@@ -48,7 +48,8 @@ def train_tokenizer(
     The texts are normalized as they will be when they are encoded. The trainer is given every distinct word with
     its count, since it would split sentences into words anyway: all of the text has a say instead of a sample of
     it, neither order nor chance matters, and memory is bounded by the number of distinct words. Where there are
-    more than `most_words`, the rarest are forgotten.
+    more than `most_words`, the rarest are forgotten. Where a script has no spaces, a word is what stands between two
+    of them, and is cut where it is longer than the trainer takes.
 
     Args:
         texts: of any length and number, read once.
@@ -91,14 +92,15 @@ def count_words(texts: Iterable[str], normalization: Normalization, most: int) -
     """Count the words of normalized texts; whenever there are more than `most`, the rarest are forgotten."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(normalization(text).split(" "))
+        words = normalization(text).split(" ")
+        if max(map(len, words)) > _LONGEST_WORD:  # text of a script without spaces, if not data: the trainer takes parts
+            words = [word[i : i + _LONGEST_WORD] for word in words for i in range(0, len(word), _LONGEST_WORD)]
+        counts.update(words)
         rare = 0
         while len(counts) > most:
             rare += 1
             counts = Counter({word: count for word, count in counts.items() if count > rare})
     del counts[""]
-    for word in [word for word in counts if len(word) > _LONGEST_WORD]:  # no word, but data
-        del counts[word]
     return counts
 
 
