@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -31,15 +32,20 @@ def tokenizer_train(
     cased
         Keep capitals and accents; the original's English vocabulary is lower-cased.
     """
-    from litebert.data.sources import find_files, read_documents
+    from litebert.data.sources import find_files, read_documents, reading_warnings
     from litebert.files import require_empty
     from litebert.text.training import train_tokenizer
 
     require_empty(out)
-    documents = (document.text for file in find_files(texts) for document in read_documents(file))
+    others: list[str] = []
+    replaced: Counter[str] = Counter()
+    files = find_files(texts, others=others)
+    documents = (document.text for file in files for document in read_documents(file, replaced=replaced))
     tokenizer = train_tokenizer(documents, out, vocab_size=vocab_size, lower=not cased, keep_accents=cased)
+    warnings = list(reading_warnings(others, replaced))
     data = {"tokenizer": str(out), "vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint}
-    return Answer(data=data, text=f"{tokenizer.vocab_size:,} pieces in {out}")
+    said = [f"{tokenizer.vocab_size:,} pieces in {out}", *(f"warning: {warning}" for warning in warnings)]
+    return Answer(data=data | {"warnings": warnings}, text="\n".join(said))
 
 
 def tokenizer_encode(*, tokenizer: Path) -> None:

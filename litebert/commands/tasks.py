@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from litebert.commands.flags import Answer, MaybeWhole, Set, Switch, Whole, resolve
+from litebert.commands.flags import Answer, MaybeWhole, Set, Switch, resolve
 from litebert.errors import ConfigError
 
 if TYPE_CHECKING:

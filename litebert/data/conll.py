@@ -15,6 +15,8 @@ from litebert.data.packing import opened
 from litebert.errors import InputError
 
 _TAG = re.compile(r"O|[A-Z]-\S+")
+_COLUMNS = 2
+"""Of the simplest files: a word and its tag."""
 
 
 class Sentence(NamedTuple):
@@ -30,14 +32,14 @@ def read_conll(source: str | Path) -> Iterator[Sentence]:
     """Yield the sentences of a file, plain or packed.
 
     Lines of documents' beginnings (-DOCSTART-) are left out, and comments before a sentence ("# id 7", as in CoNLL-U
-    and MultiCoNER), which end in no tag.
+    and MultiCoNER), which end in no tag, or have not as many columns as words have.
 
     Columns stand between tabs, else between spaces. Raises InputError, naming the line, where a word has no tag.
     """
     path = Path(source)
     words: list[str] = []
     tags: list[str] = []
-    first = 0
+    first, columns = 0, _COLUMNS
     empty = True
     with opened(path) as file:
         for number, line in enumerate(file, 1):
@@ -52,14 +54,14 @@ def read_conll(source: str | Path) -> Iterator[Sentence]:
                 continue
             fields = text.split("\t") if "\t" in text else text.split(" ")
             fields = [field.strip() for field in fields if field.strip()]
-            if not words and text.startswith("# ") and not _TAG.fullmatch(fields[-1]):
+            if not words and text.startswith("# ") and not (_TAG.fullmatch(fields[-1]) and len(fields) == columns):
                 continue
             if len(fields) < 2:
                 raise InputError(
                     f"{path}, line {number}: {text!r} is a word without a tag; give both on every line, as in 'Milton "
                     "B-place', or give JSON lines with `text` and `entities`"
                 )
-            first, empty = first if words else number, False
+            first, columns, empty = first if words else number, len(fields), False
             words.append(fields[0])
             tags.append(fields[-1])
     if words:

@@ -210,25 +210,17 @@ def encode_rows(
     builder = ExamplesBuilder(tokenizer.cls_id, tokenizer.sep_id, max_length, tokenizer.separators)
     for start in range(0, len(texts), _ENCODE_ROWS):
         part = slice(start, start + _ENCODE_ROWS)
-        first = tokenizer.encode_ids([whole(text) for text in texts[part]])
-        some = [] if pairs is None else [whole(pair) for pair in pairs[part] if pair is not None]
+        first = tokenizer.encode_ids([whole_in_place(text) for text in texts[part]])
+        some = [] if pairs is None else [whole_in_place(pair) for pair in pairs[part] if pair is not None]
         second = iter(tokenizer.encode_ids(some)) if some else iter(())
         for i, ids in enumerate(first):
             builder.add(ids, None if pairs is None or pairs[start + i] is None else next(second))
     return builder.build()
 
 
-def whole(text: str) -> str:
-    """Replace halves of surrogate pairs, which JSON can smuggle in and UTF-8 cannot say."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    return text
-
-
 def whole_in_place(text: str) -> str:
-    """Replace every half of a surrogate pair by one character, so that all others keep their places."""
+    """Replace every half of a surrogate pair, which JSON can smuggle in and UTF-8 cannot say, by one character, so that
+    all others keep their places."""
     return _SURROGATE.sub("\ufffd", text)
 
 

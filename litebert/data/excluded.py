@@ -22,7 +22,7 @@ from litebert.console import progress
 from litebert.data.ngrams import NGRAM_WORDS, NgramHasher, normal, write_ngrams
 from litebert.data.packing import error_text, reading, split_name, unpacked
 from litebert.data.rows import csv_problem
-from litebert.data.sources import SourceFile, is_wrapped, names_below
+from litebert.data.sources import SourceFile, is_parquet_text, is_wrapped, names_below
 from litebert.errors import InputError
 
 BATCH_CHARACTERS = 1 << 20
@@ -157,7 +157,7 @@ def _parquet(stream: IO[bytes], packing: str) -> Iterator[str]:
     for batch in table.iter_batches(batch_size=1024, columns=textual):
         columns = []
         for column in batch.columns:
-            if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
+            if is_parquet_text(column.type):
                 texts = column.cast(pyarrow.large_binary()).to_pylist()
                 columns.append([text and text.decode("utf-8", "replace") for text in texts])
             else:
@@ -175,7 +175,7 @@ def _may_hold_text(kind: Any) -> bool:
         return any(_may_hold_text(kind.field(i).type) for i in range(kind.num_fields))
     if types.is_dictionary(kind):
         return _may_hold_text(kind.value_type)
-    return bool(types.is_string(kind) or types.is_large_string(kind))
+    return is_parquet_text(kind)
 
 
 def _plain(stream: IO[bytes], _: Path, head: bytes) -> Iterator[str]:

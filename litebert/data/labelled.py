@@ -92,6 +92,8 @@ def find_columns(
         text, pair = trained.text, pair or trained.text_pair
     elif text is None:
         text, pair = _usual_texts(names, pair)
+    elif pair is None and trained is not None and trained.text_pair != text and trained.text_pair in names:
+        pair = trained.text_pair
     if text is None:
         raise InputError(
             f"{source} has no column 'text', nor another usual name of one; {there(names)}; "
@@ -209,7 +211,7 @@ def label_name(value: object, column: str, where: str) -> str:
 def number_of(value: object, column: str, where: str) -> float:
     """Return a field as a number; raises InputError where it is none, or one too large to compute with."""
     try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        number = _float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
@@ -282,9 +284,16 @@ def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(different, key=lambda label: (numbers[label] or 0.0, label)))
 
 
+def _float(value: str | float) -> float:
+    """As tables write numbers: Python would take 2020_01 for one, and digits of any script."""
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError
+    return float(value)
+
+
 def _number(label: str) -> float | None:
     try:
-        value = float(label)
+        value = _float(label)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

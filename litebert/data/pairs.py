@@ -155,7 +155,9 @@ def cut_blocks(shards: list[Shard], block_tokens: int) -> Blocks:
         starts = np.concatenate(([0], ends[:-1]))
         document = np.searchsorted(document_ends, np.arange(len(ends)), side="right")
         document_start = starts[np.concatenate(([0], document_ends[:-1]))[document]]
-        part = (starts - document_start) // block_tokens
+        # By their middles: were it by their beginnings, the sentence that is cut through, which is longer than others,
+        # would always stand at a block's end.
+        part = ((starts + ends) // 2 - document_start) // block_tokens
         new = np.concatenate(([True], (np.diff(document) != 0) | (np.diff(part) != 0)))
         first = np.flatnonzero(new)
         stop = np.concatenate((first[1:], [len(ends)]))
@@ -233,10 +235,10 @@ def _draw_either_way(text: Text, settings: PairSettings, rng: np.random.Generato
         sentences = slice(first[block], stop[block])
         mirrored[sentences] = mirror[block] - starts[sentences][::-1]
     spans = _as_array(_draw_spans(text._replace(ends=mirrored.tolist()), settings, rng))
-    block = np.searchsorted(starts[first], spans[:, 0], side="right") - 1
-    turned, paired = backwards[block], spans[:, 4] != NO_LABEL
+    owner = np.searchsorted(starts[first], spans[:, 0], side="right") - 1  # (S,) blocks
+    turned, paired = backwards[owner], spans[:, 4] != NO_LABEL
     for some, columns in ((turned & paired, [3, 2, 1, 0]), (turned & ~paired, [1, 0])):
-        spans[some, : len(columns)] = mirror[block[some], None] - spans[some][:, columns]
+        spans[some, : len(columns)] = mirror[owner[some], None] - spans[some][:, columns]
     return spans
 
 
@@ -270,7 +272,9 @@ def _draw_spans(text: Text, settings: PairSettings, rng: np.random.Generator) ->
                 if settings.objective == "sentence_order" and swap < 0.5:
                     a, b, label = b, a, 1
                 elif settings.objective == "next_sentence" and swap < 0.5:
-                    stranger = _random_segment(text, starts, block, target - (a[1] - a[0]), rng)
+                    # No longer than what would follow, or its length would tell that it is a stranger.
+                    size = min(target, ends[j - 1] - starts[i]) - (a[1] - a[0])
+                    stranger = _random_segment(text, starts, block, size, rng)
                     if stranger:
                         b, label, following = stranger, 1, middle
             spans.append((*_truncate(a, b, target if settings.spread else room, end_a, end_b), label))
@@ -322,7 +326,7 @@ def _draw_comparisons(text: Text, settings: PairSettings, rng: np.random.Generat
 def _pieces(start: int, end: int, room: int) -> list[tuple[int, int]]:
     """A sentence that is longer than a sequence, in parts of about one size that are sequences of their own: none where
     it is not. They are next to each other in no order that could be learnt, as they are cut anywhere."""
-    count = -(-(end - start) // room)
+    count = max(-(-(end - start) // room), 1)
     cuts = [start + (end - start) * part // count for part in range(count + 1)]
     return list(itertools.pairwise(cuts)) if count > 1 else []
 
@@ -330,7 +334,8 @@ def _pieces(start: int, end: int, room: int) -> list[tuple[int, int]]:
 def _random_segment(
     text: Text, starts: list[int], block: int, tokens: int, rng: np.random.Generator
 ) -> tuple[int, int] | None:
-    """Return consecutive sentences of another document in the buffer; None where there is only one document."""
+    """Return consecutive sentences of another document in the buffer, of `tokens` tokens or, with the last of them,
+    more; None where there is only one document."""
     others = [k for k, document in enumerate(text.document) if document != text.document[block]]
     if not others:
         return None

@@ -32,7 +32,7 @@ from litebert.data.excluded import find_excluded, gather
 from litebert.data.index import complete, sync
 from litebert.data.journal import DATA_NAME, EXCLUDED_NAME, Journal, clear, difference, open_journal
 from litebert.data.shards import CARD_NAME, INDEX_NAME, MOST_SHARD_TOKENS, SHARD_TOKENS, SPLITS, open_corpus, token_type
-from litebert.data.sources import ReadOptions, SourceFile, find_files, read_chunks
+from litebert.data.sources import ReadOptions, SourceFile, few, find_files, read_chunks, reading_warnings
 from litebert.data.workers import Means, Piece, Unit, encode_units
 from litebert.errors import ConfigError, DataFolderError, InputError, OutputError
 from litebert.files import disk_errors, require_empty, sha256
@@ -56,6 +56,9 @@ MUCH_UNKNOWN = 0.01
 """More unknown tokens than this ask for another vocabulary."""
 
 SHOWN_OVERLAPS = 5
+
+MOST_PROCESSES_A_CORE = 16
+"""Each takes a second to start, and none is of use beyond the cores."""
 
 SMALL_INPUT = 1 << 20
 """Files of fewer bytes than this are not worth starting processes for."""
@@ -161,6 +164,7 @@ def prepare(
     """
     started = time.monotonic()
     out = Path(out).absolute()
+    out = out.resolve() if out.is_symlink() else out
     options = ReadOptions(text_field, documents)
     _check(options, held_out, processes, shard_tokens)
     work = out.with_name(out.name + ".unfinished")
@@ -202,8 +206,9 @@ def _check(options: ReadOptions, held_out: float, processes: int, shard_tokens: 
     options.check()
     if not 0 <= held_out < 1:
         raise ConfigError(f"held_out {held_out}: give a share of the documents, from 0 to less than 1")
-    if processes < 0:
-        raise ConfigError(f"processes {processes}: give 1 or more, or 0 for one a core")
+    most = MOST_PROCESSES_A_CORE * (os.cpu_count() or 1)
+    if not 0 <= processes <= most:
+        raise ConfigError(f"processes {processes}: give a number from 1 to {most}, or 0 for one a core")
     if not 1 <= shard_tokens <= MOST_SHARD_TOKENS:
         raise ConfigError(f"shard_tokens {shard_tokens}: give a number from 1 to {MOST_SHARD_TOKENS}")
 
@@ -358,15 +363,10 @@ def _report(out: Path, seconds: float, read: int) -> PrepareReport:
 
 def _warnings(index: dict[str, Any]) -> Iterator[str]:
     counts, replaced = index["counts"], index["replaced_bytes"]
-    if replaced:
-        worst = max(replaced, key=replaced.__getitem__)
-        yield (
-            f"{counts['replaced_bytes']:,} bytes in {len(replaced)} files were not UTF-8 and became U+FFFD,"
-            f" {replaced[worst]:,} of them in {worst}"
-        )
+    yield from reading_warnings((), replaced)
     passed_over = index.get("overlap", {}).get("passed_over", ())
     if passed_over:
-        yield f"{len(passed_over)} excluded files hold no text: {_few(passed_over)}"
+        yield f"{len(passed_over)} excluded files hold no text: {few(passed_over)}"
     for source, found in index["sources"].items():
         if overlap_share(found) > MUCH_OVERLAP:
             yield (
@@ -389,8 +389,7 @@ def _warnings(index: dict[str, Any]) -> Iterator[str]:
 def _input_warnings(
     report: PrepareReport, files: list[SourceFile], options: ReadOptions, others: list[str]
 ) -> Iterator[str]:
-    if others:
-        yield f"{len(others)} files of other kinds were passed over: {_few(others)}"
+    yield from reading_warnings(others, {})
     plain = any(file.kind == ".txt" for file in files)
     if plain and report.documents == 1 and options.documents != "blank-lines":
         yield "all is one document: if blank lines stand between documents, say --documents blank-lines"
@@ -399,7 +398,3 @@ def _input_warnings(
             f"documents are short, {report.sentences / report.documents:.1f} sentences on average: if blank"
             " lines in .txt files stand between paragraphs, say --documents file"
         )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -74,7 +74,7 @@ def _questions(data: Any) -> Iterator[Row]:
 def place_of(answer: Given, context: str) -> int | None:
     """Where an answer stands: where it is said to, else at the nearest place with the same characters."""
     text = answer.text
-    if context[answer.start : answer.start + len(text)] == text:
+    if answer.start >= 0 and context[answer.start : answer.start + len(text)] == text:
         return answer.start
     around = max(answer.start, 0)
     found = (context.rfind(text, 0, around + len(text)), context.find(text, around))
@@ -85,7 +85,9 @@ def given_answers(value: object, column: str, where: str, context: str) -> tuple
     """Read answers in SQuAD's form, that of `datasets`, or as texts; raises InputError for what is none."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # as a cell of a table holds them
         with contextlib.suppress(ValueError):
-            value = json.loads(value)
+            cell = json.loads(value)
+            if all(isinstance(one, str | Mapping) for one in (cell if isinstance(cell, list) else [cell])):
+                value = cell  # else it is a text, such as [1]
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):  # columns instead of rows
         starts = value.get("answer_start") or [None] * len(value["text"])
         starts = starts if isinstance(starts, list) else [starts]

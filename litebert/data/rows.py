@@ -144,7 +144,7 @@ def _csv_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
         if record is None:
             return
         if header is None:
-            header = _header(record, name)
+            header = _header(record, name) if record else None
         elif record:  # an empty line is no row
             yield NumberedRow(number, _fields(header, record, name, number))
 
@@ -175,7 +175,9 @@ def _json_rows(file: IO[bytes], name: str) -> Iterator[NumberedRow]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=without_doubles)
+        except DoubledError as error:
+            raise InputError(f"{name}, line {number}: {error} stands there more than once; leave one of them") from None
         except (ValueError, RecursionError) as error:
             problem = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             raise InputError(
@@ -348,9 +350,11 @@ def _write_json(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
 def _write_csv(rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
     text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     count = 0
     for count, record in enumerate(_cells(rows), 1):  # noqa: B007
-        writer.writerow(record)
+        # The library sees that a cell must be quoted where it holds \n, but not where it holds \r.
+        (quoting if any("\r" in cell for cell in record) else writer).writerow(record)
     text.detach()
     return max(count - 1, 0)
 

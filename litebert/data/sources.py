@@ -15,13 +15,14 @@ paragraph are joined again. Such text has its blank lines between paragraphs, so
 file of it is one document; in any other .txt a blank line ends a document.
 """
 
+import itertools
 import json
 import os
 import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple, cast
 
@@ -125,7 +126,7 @@ def find_files(
     them.
     """
     found: dict[Path, SourceFile] = {}
-    owners: dict[Path, str] = {}
+    owners: dict[Path, Path] = {}
     kinds = f"{', '.join(KINDS)}, also with {', '.join(PACKINGS)}"
     others = [] if others is None else others
     barred = tuple(path.resolve() for path in exclude)
@@ -143,11 +144,23 @@ def find_files(
         whole = path.resolve()
         for file in files:
             found.setdefault(file.path.resolve(), file)
-            owners.setdefault(file.path.resolve(), whole.name if path.is_dir() else whole.parent.name)
+            owners.setdefault(file.path.resolve(), whole if path.is_dir() else whole.parent)
     if not found:
         raise InputError("no input: name at least one file or folder of text")
     counts = Counter(file.name for file in found.values())
-    return [file if counts[file.name] == 1 else _below_a_name(file, owners[whole]) for whole, file in found.items()]
+    names = _told_apart(owners.values())
+    return [
+        file if counts[file.name] == 1 else _below_a_name(file, names[owners[whole]]) for whole, file in found.items()
+    ]
+
+
+def _told_apart(folders: Iterable[Path]) -> dict[Path, str]:
+    """A name for each folder: its own, with a number behind it where one before has it."""
+    names: dict[Path, str] = {}
+    for folder in dict.fromkeys(folders):
+        tries = itertools.chain([folder.name], (f"{folder.name}-{number}" for number in itertools.count(2)))
+        names[folder] = next(name for name in tries if name not in names.values())
+    return names
 
 
 def _below_a_name(file: SourceFile, folder: str) -> SourceFile:
@@ -324,13 +337,36 @@ def _texts(file: SourceFile, batch: Any, field: str) -> list[bytes | None]:
     column = batch.column(field)
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if types.is_string(column.type):
-        column = column.cast(pyarrow.binary())
-    elif types.is_large_string(column.type):
+    if is_parquet_text(column.type):
         column = column.cast(pyarrow.large_binary())
-    elif not any(kind(column.type) for kind in (types.is_binary, types.is_large_binary, types.is_null)):
+    elif not types.is_null(column.type):
         raise InputError(f"{file.path}: column {field!r} holds {column.type}, not text; name another with --text-field")
     return cast(list[bytes | None], column.to_pylist())
+
+
+def is_parquet_text(kind: Any) -> bool:
+    """Whether values of a type of pyarrow's are text, or bytes that may be."""
+    from pyarrow import types
+
+    strings = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(of(kind) for of in (*strings, types.is_binary, types.is_large_binary, types.is_binary_view))
+
+
+def reading_warnings(others: Sequence[str], replaced: Mapping[str, int]) -> Iterator[str]:
+    """What of the input was not read as it stands: files of other kinds, and bytes by the name of their file."""
+    if replaced:
+        worst = max(replaced, key=replaced.__getitem__)
+        yield (
+            f"{sum(replaced.values()):,} bytes in {len(replaced)} files were not UTF-8 and became U+FFFD,"
+            f" {replaced[worst]:,} of them in {worst}"
+        )
+    if others:
+        yield f"{len(others)} files of other kinds were passed over: {few(others)}"
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of some names."""
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
 
 
 def parse_chunk(file: SourceFile, chunk: Chunk, options: ReadOptions) -> Parsed:

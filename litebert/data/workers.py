@@ -102,8 +102,9 @@ def encode_units(units: Iterable[Unit], means: Means, processes: int) -> Generat
     """Parse, split and encode units; the results come in the order of the units, whatever the number of
     processes.
 
-    With one process all is done here. At most a few units a process are in memory. Raises the UserError of
-    the first unit that has one, and LitebertError when a worker dies.
+    With one process all is done here. At most a few units a process are in memory. Raises the UserError of the first
+    unit that has one, be it in reading or in encoding it, after the results before it; LitebertError when a worker
+    dies.
     """
     if processes == 1:
         encoder = Encoder(means)
@@ -243,13 +244,18 @@ def _in_order(units: Iterator[Unit], workers: list[_Worker]) -> Iterator[Encoded
     idle = [worker.pipe for worker in workers]
     busy: dict[Any, int] = {}
     ahead: deque[Unit] = deque()
-    done: dict[int, Encoded] = {}
+    done: dict[int, Encoded | LitebertError] = {}
     sent = given = 0
     more = True
+    unreadable: UserError | None = None
 
     def read_ahead() -> None:
-        nonlocal more
-        unit = next(units, None)
+        nonlocal more, unreadable
+        unit = None
+        try:
+            unit = next(units, None)
+        except UserError as error:  # whose turn has not come yet
+            unreadable = error
         more = unit is not None
         if unit is not None:
             ahead.append(unit)
@@ -265,20 +271,22 @@ def _in_order(units: Iterator[Unit], workers: list[_Worker]) -> Iterator[Encoded
             busy[pipe] = sent
             sent += 1
         if given in done:
-            yield done.pop(given)
+            result = done.pop(given)
+            if isinstance(result, LitebertError):
+                raise result
+            yield result
             given += 1
             continue
         if not busy:
+            if unreadable is not None:
+                raise unreadable
             return
         may_read = more and len(ahead) < len(workers)
         arrived: list[Any] = wait(list(busy), timeout=0 if may_read else None)
         if not arrived and may_read:
             read_ahead()
         for pipe in arrived:
-            result = _checked(pipe.recv)
-            if isinstance(result, LitebertError):
-                raise result
-            done[busy.pop(pipe)] = result
+            done[busy.pop(pipe)] = _checked(pipe.recv)
             idle.append(pipe)
 
 

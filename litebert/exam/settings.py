@@ -55,7 +55,7 @@ class BenchmarkSettings:
             raise ConfigError(f"seed = {self.seed}: expected 0 or more")
         for setting, names in (("only", self.only), ("twin", self.twin), ("sets", tuple(self.sets))):
             check_names(names, setting)
-        _learning(self.finetune, "finetune.")  # before it is a set's, so that a mistake in it is reported where it stands
+        _learning(self.finetune, "finetune.")  # so that a mistake in it is said of it, and not of a set
 
     def plan(self, one: ExamSet) -> Plan:
         """What this comes to for a set; raises ConfigError for what is no setting, or not a good one."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from litebert.data.examples import Examples, ExamplesBuilder, SequenceBatch, whole
+from litebert.data.examples import Examples, ExamplesBuilder, SequenceBatch, whole_in_place
 from litebert.model.device import Computing
 from litebert.model.heads import AlbertWithHeads
 from litebert.model.outputs import MAX_TOKENS, to_packed
@@ -62,7 +62,7 @@ class _Place(NamedTuple):
 
 def encode_masked(tokenizer: Tokenizer, text: str) -> list[int]:
     """Ids of a text whose `[MASK]` each become the mask's id, without special pieces at the ends."""
-    text = whole(text)
+    text = whole_in_place(text)
     return tokenizer.encode_masked(text, MASK) if MASK in text else tokenizer.encode_ids([text])[0]
 
 

@@ -3,13 +3,14 @@
 Dimensions: R rows, n sequences, C outputs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from litebert.data.examples import encode_rows
-from litebert.data.labelled import Columns, TargetT, find_columns, texts_of
+from litebert.data.labelled import Columns, TargetT, texts_of
 from litebert.errors import InputError
 from litebert.evaluate.metrics import Doubles, Floats
 from litebert.model.outputs import window_means
@@ -29,6 +30,29 @@ class TextTask(Task[TextInput, TargetT, Encoded, GoldT]):
 
     head: ClassVar[str] = "classify"
 
+    def columns(
+        self,
+        present: Iterable[str],
+        wanted: Columns,
+        source: str | Path,
+        *,
+        trained: Columns | None = None,
+        label: bool = False,
+    ) -> Columns:
+        """Raises InputError, too, where a model of single texts would read pairs, or one of pairs single texts."""
+        found = super().columns(present, wanted, source, trained=trained, label=label)
+        if trained is not None and trained.text_pair is not None and found.text_pair is None:
+            raise InputError(
+                f"{source} has no column {trained.text_pair!r}, and the model was trained on pairs of texts; name the "
+                "second: --text-pair COLUMN"
+            )
+        if trained is not None and trained.text_pair is None and found.text_pair not in (None, wanted.text_pair):
+            raise InputError(
+                f"{source} has two columns of texts, {found.text!r} and {found.text_pair!r}, and the model was trained "
+                "on single ones; name the one to read: --text COLUMN"
+            )
+        return found
+
     def input(self, fields: Mapping[str, Any], columns: Columns, where: str) -> TextInput:
         """Read text and second text."""
         return TextInput(*texts_of(fields, columns, where))
@@ -36,10 +60,10 @@ class TextTask(Task[TextInput, TargetT, Encoded, GoldT]):
     def plain_input(self, row: object, where: str, trained: Columns | None) -> TextInput:
         """A text, or a dict with the columns of the training, or with `text` and perhaps `text_pair`: as in a file."""
         if isinstance(row, str):
-            return TextInput(row)
+            row = {(trained.text if trained is not None and trained.text else "text"): row}
         if not isinstance(row, Mapping):
             raise InputError(f"{where} is a {type(row).__name__}; give a text, or a dict with 'text'")
-        columns = find_columns(row, Columns(), where, trained=trained)
+        columns = self.columns(row, Columns(), where, trained=trained)
         return TextInput(*texts_of(row, columns, where))
 
     def input_notes(self, inputs: Sequence[TextInput]) -> list[str]:

@@ -18,6 +18,8 @@ import numpy.typing as npt
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_ASCII = re.compile("[^\x00-\x7f]+")
 _LONGEST_CACHED = 16
+_SIGMAS = "\u03a3\u03f9\U0001d6ba\U0001d6f4\U0001d72e\U0001d768\U0001d7a2"
+"""What is a capital sigma after NFKD, whose small letter depends on its neighbours."""
 
 
 class Normalization(NamedTuple):
@@ -42,7 +44,7 @@ class Normalization(NamedTuple):
         if text.isascii():
             if not _only_spaces(text):
                 return self(text).encode()
-        elif self.keep_accents or "Σ" in text or not _only_spaces(text):
+        elif self.keep_accents or not _only_spaces(text) or any(sigma in text for sigma in _SIGMAS):
             return self(text).encode()
         else:
             text = _changing(self.lower).sub(_lower_match if self.lower else _decompose_match, text)

@@ -120,7 +120,8 @@ def _closes(text: str, quote: int, found: str) -> bool:
     """Whether the quotation mark at `quote`, after marks and space, stands as in `" So it ends . " Then`."""
     if not text[quote + 1 : quote + 2].isspace() or _LINE_END.search(found):
         return False
-    paragraph = max(text.rfind("\n", 0, quote), quote - _QUOTE_WINDOW, 0)
+    window = max(quote - _QUOTE_WINDOW, 0)
+    paragraph = max(text.rfind("\n", window, quote), window)
     return text.count('"', paragraph, quote) % 2 == 1
 
 

@@ -93,7 +93,7 @@ def count_words(texts: Iterable[str], normalization: Normalization, most: int) -
     counts: Counter[str] = Counter()
     for text in texts:
         words = normalization(text).split(" ")
-        if max(map(len, words)) > _LONGEST_WORD:  # text of a script without spaces, if not data: the trainer takes parts
+        if max(map(len, words)) > _LONGEST_WORD:  # more than the trainer takes: a script without spaces, if not data
             words = [word[i : i + _LONGEST_WORD] for word in words for i in range(0, len(word), _LONGEST_WORD)]
         counts.update(words)
         rare = 0

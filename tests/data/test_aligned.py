@@ -87,6 +87,17 @@ def test_all_of_the_text_is_read(kept: Path, mine: Tokenizer) -> None:
                     assert mine.normalize(text[start:end]).replace(" ", "") in (piece, mine.normalize(piece))
 
 
+def test_sentences_that_become_no_token(mine: Tokenizer, prose: list[str], tmp_path: Path) -> None:
+    """As a line of a mark that tells the direction of writing."""
+    rows = [{"text": f"\u200e\n{text[:400]}\n\u200e\n\u200e\n{text[400:800]}\n\u200e"} for text in prose[:20]]
+    (tmp_path / "marks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    keep_text([tmp_path / "marks.jsonl"], tmp_path / "kept", held_out=0.1)
+    settings = DataSettings(pairs=PairSettings(length=16, objective="none"))
+    samples, _ = AlignedSource({tmp_path / "kept": 1.0}, mine, settings, 1).window(0)
+    assert np.diff(samples.cu_seqlens).min() > 2
+    assert len(samples.labels) > 100
+
+
 @pytest.mark.parametrize("parts", [1, 3])
 def test_matches_share_characters(kept: Path, mine: Tokenizer, theirs: Tokenizer, parts: int) -> None:
     for part in micro_batches(first_batch(kept, mine), SETTINGS, mine.pad_id, parts):

@@ -38,7 +38,7 @@ from litebert.data.pairs import (
     make_samples,
     read_text,
 )
-from litebert.data.shards import open_corpus
+from litebert.data.shards import Shard, open_corpus
 from litebert.errors import ConfigError
 from litebert.text.tokenizer import Tokenizer
 from tests.processes import alive
@@ -147,11 +147,12 @@ def test_cuts_do_not_tell_the_order(source: WindowSource, tokenizer: Tokenizer) 
 
 
 def test_lengths_do_not_tell_the_order() -> None:
-    """Sentences that fill a sequence up are longer than others: they must not always stand at the same end of it."""
+    """A sentence that fills a sequence up, or that a block is cut through, is longer than others: it must not always
+    stand at the same end."""
     rng = np.random.default_rng(7)
-    ends = np.cumsum(3 + rng.geometric(1 / 15, 160_000)).tolist()
-    blocks = list(range(0, len(ends), 64))
-    text = Text(np.zeros(ends[-1], np.uint16), ends, blocks, blocks)
+    ends = np.cumsum(3 + rng.geometric(1 / 15, 160_000))
+    shard = Shard(np.zeros(ends[-1], np.uint16), ends.astype(np.int32), np.arange(100, len(ends) + 1, 100, np.int32))
+    text = read_text([shard], cut_blocks([shard], 512))
     spans = draw_spans(text, PairSettings(length=64), rng)
     a_start, a_stop, b_start, b_stop, label = spans[spans[:, 4] != NO_LABEL].T
     assert (np.where(label == 0, b_start - a_stop, a_start - b_stop) >= 0).all()

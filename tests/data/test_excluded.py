@@ -60,6 +60,14 @@ def test_parquet(tmp_path: Path) -> None:
     assert texts(tmp_path) == ["a b", "c d", "e f"] * 2
 
 
+def test_parquet_with_texts_of_every_type(tmp_path: Path) -> None:
+    """All that `prepare` reads as text, and more."""
+    kinds = ("string", "large_string", "binary", "large_binary", "string_view", "binary_view")
+    plain = pyarrow.array(["a b"])
+    parquet.write_table(table({kind: plain.cast(getattr(pyarrow, kind)()) for kind in kinds}), tmp_path / "a.parquet")
+    assert texts(tmp_path) == ["a b"] * 6
+
+
 def test_parquet_with_what_python_cannot_hold(tmp_path: Path) -> None:
     columns = {
         "when": pyarrow.array([1, 2], pyarrow.timestamp("ns")),

@@ -11,6 +11,7 @@ from litebert.data.labelled import (
     label_name,
     label_set,
     merged,
+    number_of,
 )
 from litebert.data.rows import write_rows
 from litebert.errors import InputError
@@ -63,6 +64,28 @@ def test_a_missing_column_names_those_there(present: str, wanted: Columns, messa
 def test_labels_are_not_what_is_read(column: str) -> None:
     with pytest.raises(InputError, match=f"f: the column '{column}' cannot hold both texts and labels; name two"):
         find_columns(["text", "title", "label"], Columns("text", "title", column), "f", label=True)
+
+
+def test_single_texts_and_pairs_are_not_taken_for_each_other() -> None:
+    task, pairs = Classify(), Columns("premise", "hypothesis", "label")
+    for present in (["text"], ["text", "label"]):
+        with pytest.raises(InputError, match="no column 'hypothesis', and the model was trained on pairs"):
+            task.columns(present, Columns(), "f", trained=pairs)
+    assert task.columns(["premise", "hypothesis"], Columns("premise"), "f", trained=pairs)[:2] == pairs[:2]
+    assert task.columns(["sentence1", "sentence2"], Columns(), "f", trained=pairs)[:2] == ("sentence1", "sentence2")
+    single = Columns("review", None, "label")
+    with pytest.raises(InputError, match=r"two columns of texts, 'text' and 'text_pair', .* trained on single ones"):
+        task.columns(["text", "text_pair"], Columns(), "f", trained=single)
+    assert task.columns(["text", "text_pair"], Columns("text"), "f", trained=single)[:2] == ("text", None)
+    assert task.columns(["text", "text_pair"], Columns("text", "text_pair"), "f", trained=single).text_pair
+    with pytest.raises(InputError, match="row 1 has no column 'hypothesis'"):
+        task.plain_input("alone", "row 1", pairs)
+
+
+@pytest.mark.parametrize("written", ["2020_01", "\u0661\u0662"])
+def test_what_python_alone_takes_for_a_number(written: str) -> None:
+    with pytest.raises(InputError, match="no finite number"):
+        number_of(written, "score", "row 1")
 
 
 def test_the_second_column_of_a_trained_pair_is_needed() -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -428,7 +428,14 @@ def test_what_a_user_may_have_meant_otherwise_is_said(run: Run, tmp_path: Path) 
 
 
 def test_settings_out_of_range_are_refused(run: Run, tokenizer: Path, texts: Path, tmp_path: Path) -> None:
-    bad = ({"held_out": 1.0}, {"held_out": -0.1}, {"processes": -1}, {"documents": "line"}, {"shard_tokens": 0})
+    bad = (
+        {"held_out": 1.0},
+        {"held_out": -0.1},
+        {"processes": -1},
+        {"processes": 10**5},
+        {"documents": "line"},
+        {"shard_tokens": 0},
+    )
     for settings in bad:
         with pytest.raises(ConfigError, match=str(*settings.values())):
             run(tmp_path / "out", **settings)
@@ -557,6 +564,35 @@ def test_a_fault_of_ours_in_a_worker_comes_with_its_traceback(tokenizer: Path) -
     unit = [workers.Piece(0, 0, None, None)]  # type: ignore[arg-type]
     with pytest.raises(LitebertError, match="AttributeError"):
         list(workers.encode_units([unit], workers.Means(tokenizer, sources.ReadOptions()), 2))
+
+
+def test_the_first_mistake_of_the_input_is_the_one_that_is_told(tokenizer: Path, tmp_path: Path) -> None:
+    """Whichever worker comes upon one first, and though the next file cannot even be read."""
+    (tmp_path / "a.jsonl").touch()
+    (file,) = sources.find_files([tmp_path])
+    good = b"".join(json.dumps({"text": "The whale was seen. " * 50}).encode() + b"\n" for _ in range(3000))
+    late, early = (
+        [workers.Piece(0, number, file, sources.Chunk(first, payload, 0))]
+        for number, first, payload in ((0, 0, good + b"{\n"), (1, 3001, b"[\n"))
+    )
+
+    def unreadable() -> Iterator[workers.Unit]:
+        yield late
+        raise InputError("the second file is damaged")
+
+    means = workers.Means(tokenizer, sources.ReadOptions())
+    for units in (iter([late, early]), unreadable()):
+        with pytest.raises(InputError, match="line 3001"):
+            list(workers.encode_units(units, means, 2))
+
+
+def test_a_link_to_an_empty_folder_stands_for_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to("disk")
+    run(tmp_path / "out")
+    assert (tmp_path / "out").is_symlink()
+    assert open_corpus(tmp_path / "disk").split("train").shards
+    assert sorted(left_behind(tmp_path)) == ["disk", "out"]
 
 
 def test_a_long_document_stays_one(run: Run, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -57,6 +58,18 @@ def test_numbers_are_those_of_lines_and_of_parquet_rows(tmp_path: Path) -> None:
     assert place("-", 4) == "standard input, line 4"
 
 
+def test_line_ends_of_all_kinds_inside_of_csv(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": text, "n": "1"} for text in ("a\rb", "\r", "a\r\nb", "a\nb", "a")]
+    write_rows(iter(rows), tmp_path / "a.csv")
+    assert fields(tmp_path / "a.csv") == rows
+    assert csv.read_csv(tmp_path / "a.csv", parse_options=csv.ParseOptions(newlines_in_values=True)).num_rows == 5
+
+
+def test_empty_lines_before_a_header(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\r\n\r\ntext,n\r\na,1\r\n")
+    assert list(read_rows(tmp_path / "a.csv")) == [NumberedRow(4, {"text": "a", "n": "1"})]
+
+
 def test_quotes_mean_nothing_in_tsv(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_bytes('\ufefftext\tlabel\r\nit \'s " charming \t1\r\n"unclosed\t0\r\n\r\n'.encode())
@@ -101,6 +114,7 @@ BROKEN = {
     "few.csv": (b"text,label\na,1\nb\n", "line 3: 1 fields, but the header names 2"),
     "many.tsv": (b"text\tlabel\na\t1\tx\n", "line 2: 3 fields, but the header names 2"),
     "twice.csv": (b"text,text\na,1\n", "'text' more than once"),
+    "doubled.jsonl": (b'{"text": "a", "text": "b"}\n', "line 1: 'text' stands there more than once"),
     "unclosed.csv": (b'text,n\n"a,1\nb,2\n', "line 2: not valid CSV"),
     "empty.csv": (b"", "is empty"),
     "empty.jsonl": (b"", "is empty"),

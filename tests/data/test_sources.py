@@ -279,6 +279,7 @@ def test_columns_of_other_text_types(tmp_path: Path) -> None:
     for kind in (
         pyarrow.large_string(),
         pyarrow.binary(),
+        pyarrow.string_view(),
         pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
     ):
         (tmp_path / "a.parquet").write_bytes(table({"text": plain.cast(kind)}))
@@ -332,3 +333,8 @@ def test_names_that_repeat_have_their_folder_before_them(tmp_path: Path) -> None
     assert [file.source for file in found] == ["x", "x/part", "y/part"]
     ids = [one for file in found for one, *_ in read_documents(file, ReadOptions())]
     assert ids == ["own.txt:1", "x/part.jsonl:1", "y/part.jsonl:1"]
+    (tmp_path / "z" / "x").mkdir(parents=True)
+    (tmp_path / "z" / "x" / "part.jsonl").write_bytes(lines({"text": "z"}))
+    found = find_files([tmp_path / "x", tmp_path / "z" / "x"])
+    assert [file.name for file in found] == ["own.txt", "x/part.jsonl", "x-2/part.jsonl"]
+    assert [file.source for file in found] == ["x", "x/part", "x-2/part"]

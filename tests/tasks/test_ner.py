@@ -183,7 +183,7 @@ def test_what_may_follow(labels: str, follows: list[str], never: list[str]) -> N
 
 def test_comments_are_no_words_and_number_signs_are(tmp_path: Path) -> None:
     path = tmp_path / "rows.conll"
-    path.write_text("# id 7\tdomain=en\n# text = a b\nAnna B-P\n# O\n\n# sent_id = 2\n# NN O\n#one O\n")
+    path.write_text("# id 7\tdomain=en\n# text = a b\nAnna B-P\n# O\n\n# sent_id = 2\n# O\n#one O\n")
     assert Ner().read(path, Columns()).inputs == ["Anna #", "# #one"]
     path.write_text("Anna B-P\n# text\n")
     with pytest.raises(InputError, match="line 2: 'text' is no tag"):
@@ -217,6 +217,13 @@ def test_every_scheme_gives_the_same_spans(tmp_path: Path, scheme: str, capsys: 
     read = Ner().read(path, Columns())
     assert read.targets == [(Chunk(0, 4, "X"), Chunk(5, 6, "X"), Chunk(10, 11, "Y"))]
     assert "break" not in capsys.readouterr().err
+
+
+def test_comments_before_a_sentence(tmp_path: Path) -> None:
+    """Whatever their last word looks like, unless they have as many columns as words do."""
+    path = tmp_path / "rows.conll"
+    path.write_text("# vitamin O\na B-X\n\n# id 7\n# text ends in B-ORG\nb O\n\n# O\nc O\n")
+    assert Ner().read(path, Columns()).inputs == ["a", "b", "# c"]
 
 
 def test_broken_tags_are_counted_and_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import litebert
 from litebert.data.labelled import Columns
+from litebert.data.questions import Given, place_of
 from litebert.errors import InputError
 from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.squad import exact_match
@@ -272,6 +273,15 @@ def test_a_context_of_a_hundred_thousand_tokens_is_answered_from(
     assert "note: 1 questions are longer than half a window" in capsys.readouterr().err
     assert answer.answer
     assert context[answer.start : answer.end] == answer.answer
+
+
+def test_an_answer_that_looks_like_json(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"question": "Where?", "context": "See [1].", "answer": "[1]"}]
+    assert TASK.read(write_jsonl(tmp_path / "rows.jsonl", rows), Columns()).targets[0].answers == (("[1]", 4),)
+
+
+def test_a_place_before_the_context_is_none() -> None:
+    assert place_of(Given("cd", -4), "abcdef") == 2
 
 
 FORMS = [

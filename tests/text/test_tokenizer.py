@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,18 @@ def test_lengths_add_up_to_the_normalized_text(text: str, lower: bool, keep_acce
     lengths = normalization.lengths(text)
     assert lengths.shape == (len(text),)
     assert lengths.sum() == len(normalization(text))
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_quick_normalization_of_every_character(lower: bool) -> None:
+    """Between letters, at their end, and by itself, as small letters may depend on their neighbours."""
+    normalization = Normalization(lower=lower)
+    for code in range(0x110000):
+        for text in ("a{}b", "a{} b", "{}"):
+            given = text.format(chr(code))
+            both = (normalization.quick(given).decode(), normalization(given))
+            quick, full = (re.sub(" +", " ", one).strip(" ") for one in both)  # as sentencepiece does
+            assert quick == full, (hex(code), text)
 
 
 @given(text=texts_with_surprises())
