@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from litebert.evaluate.metrics import Bools, Doubles, Ints
+from litebert.evaluate.metrics import Bools, Doubles, Ints, log_softmax
 
 BINS = 15
 """Guo et al. 2017."""
@@ -95,7 +95,7 @@ class Decisions(NamedTuple):
     @property
     def confidences(self) -> Doubles:
         """(D,): probability of the likeliest class."""
-        return np.exp(_log_softmax(self.logits).max(1))  # type: ignore[no-any-return]
+        return np.exp(log_softmax(self.logits).max(1))  # type: ignore[no-any-return]
 
     @property
     def correct(self) -> Bools:
@@ -105,7 +105,7 @@ class Decisions(NamedTuple):
     @property
     def losses(self) -> Doubles:
         """(D,): negative log-likelihood in nats, of the likeliest class being wrong where none is right."""
-        logs = _log_softmax(self.logits)
+        logs = log_softmax(self.logits)
         wrong = np.log(np.maximum(-np.expm1(logs.max(1)), RAREST))
         return -np.where(self.gold < 0, wrong, logs[np.arange(len(self.gold)), self.gold])
 
@@ -139,7 +139,7 @@ def fit_temperature(decisions: Decisions) -> float:
     likeliest = np.arange(wide.shape[1]) == decisions.logits.argmax(1)[:, None]
 
     def slope(inverse: float) -> float:
-        weights = np.exp(_log_softmax(decisions.logits * inverse))
+        weights = np.exp(log_softmax(decisions.logits * inverse))
         others = np.where(likeliest, 0.0, weights)
         instead = (others * wide).sum(1) / np.maximum(others.sum(1), RAREST)
         return float(((weights * wide).sum(1) - np.where(none, instead, right)).mean())
@@ -234,8 +234,3 @@ def _cross_fitted(decisions: Decisions) -> Doubles:
     fold = place % FOLDS
     each = np.array([fit_temperature(decisions.where(fold != one)) for one in range(FOLDS)])
     return each[fold]
-
-
-def _log_softmax(logits: Doubles) -> Doubles:
-    shifted = logits - logits.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))  # type: ignore[no-any-return]

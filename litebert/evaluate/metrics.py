@@ -5,7 +5,6 @@ Dimensions: R rows, C classes.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,6 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-ClassifyMetric = Literal["accuracy", "macro_f1", "f1", "matthews"]
-"""Metrics of `classify` that can choose the best checkpoint; `f1` is that of the second of two labels."""
 
 
 def classification_metrics(gold: Ints, logits: Floats) -> Metrics:
@@ -99,13 +95,17 @@ def _shares(right: Ints, given: Ints, wanted: Ints) -> tuple[Doubles, Doubles, D
 
 
 def correlations(gold: Doubles, predicted: Doubles) -> Metrics:
-    """`pearson` and `spearman` of two rows of numbers (R,); 0 where one side is constant, for which they have no
-    value."""
+    """`pearson` and `spearman` of two rows of numbers (R,); 0 where one side is constant but for the rounding of single
+    precision, for which they have no value."""
     from scipy.stats import pearsonr, spearmanr
 
-    if len(gold) < 2 or np.ptp(gold) == 0 or np.ptp(predicted) == 0:
+    if len(gold) < 2 or _constant(gold) or _constant(predicted):
         return {"pearson": 0.0, "spearman": 0.0}
     return {"pearson": float(pearsonr(gold, predicted)[0]), "spearman": float(spearmanr(gold, predicted)[0])}
+
+
+def _constant(values: Doubles) -> bool:
+    return bool(np.ptp(values) <= 4 * np.finfo(np.float32).eps * np.abs(values).max())
 
 
 def regression_metrics(gold: Doubles, predicted: Doubles) -> Metrics:
@@ -130,10 +130,14 @@ def regression_metrics(gold: Doubles, predicted: Doubles) -> Metrics:
 
 def negative_log_likelihood(gold: Ints, logits: Floats) -> float:
     """Mean over rows of -log p(gold), in nats."""
+    return -float(log_softmax(logits)[np.arange(len(gold)), gold].mean())
+
+
+def log_softmax(logits: Floats | Doubles) -> Doubles:
+    """Log-probabilities (..., C) of logits (..., C), in double precision; there is at least one class."""
     wide = logits.astype(np.float64)
-    top = wide.max(1, keepdims=True)
-    log_sum = np.log(np.exp(wide - top).sum(1)) + top[:, 0]
-    return float((log_sum - wide[np.arange(len(gold)), gold]).mean())
+    wide -= wide.max(-1, keepdims=True)
+    return wide - np.log(np.exp(wide).sum(-1, keepdims=True))  # type: ignore[no-any-return]
 
 
 def confusion(gold: Ints, predicted: Ints, labels: Sequence[str]) -> dict[str, dict[str, int]]:

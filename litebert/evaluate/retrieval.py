@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from litebert.data.packing import opened, split_name
 from litebert.data.rows import DoubledError, text_lines, without_doubles
 from litebert.errors import InputError
@@ -49,15 +51,23 @@ def score_rankings(ranking: str | Path, judged: str | Path) -> Metrics:
 def retrieval_metrics(judgements: Judgements, rankings: Mapping[str, Sequence[str]]) -> Metrics:
     """Means over the queries that are judged and ranked, 0 where no document is relevant, as in trec_eval: `ndcg@10`
     first (gains as judged, discounted by the logarithm of the rank: Järvelin and Kekäläinen 2002), `mrr`, `map`, and
-    nDCG and recall at other ranks."""
+    nDCG and recall at other ranks. Raises InputError where nothing is ranked, or a document twice."""
+    if not rankings:
+        raise InputError("there are no rankings to score: give one for each query")
+    for query, ranking in rankings.items():
+        if len(set(ranking)) < len(ranking):
+            raise InputError(f"the ranking for {query!r} has a document twice: give each its one place")
     rows = [_of_query(judgements[query], ranking) for query, ranking in rankings.items()]
     means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
     return {"ndcg@10": means["ndcg@10"]} | means | {"queries": float(len(rows))}
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
-    """Documents by falling score, of equal ones the later name first."""
-    return sorted(scores, key=lambda document: (scores[document], document), reverse=True)
+    """Documents by falling score, of equal ones the later name first; as trec_eval does, which keeps scores in single
+    precision, so that more of them are equal."""
+    with np.errstate(over="ignore"):
+        single = {document: float(np.float32(score)) for document, score in scores.items()}
+    return sorted(single, key=lambda document: (single[document], document), reverse=True)
 
 
 def _of_query(judged: Mapping[str, int], ranking: Sequence[str]) -> Metrics:

@@ -101,7 +101,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn says n
         rows = [
             Labelled(
                 source="X",
-                columns=Columns("X", None, "y"),
+                columns=Columns("text", "text_pair" if self.n_features_in_ > 1 else None, "label"),
                 places=[f"X[{i}]" for i in part],
                 inputs=[inputs[i] for i in part],
                 targets=[targets[i] for i in part],
@@ -167,7 +167,13 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn says n
 
     def _answers(self, inputs: list[Any]) -> list[Any]:
         """Answers of the fitted model."""
-        return self.predictor_.predict([_row(given) for given in inputs])
+        return self.predictor_.predict([self._row(given) for given in inputs])
+
+    def _row(self, given: Any) -> Any:
+        if not isinstance(given, TextInput):
+            return given
+        alone = given.text_pair is None and self.n_features_in_ == 1
+        return {"text": given.text} if alone else given._asdict()
 
     def _check_names(self, X: Any, *, fitting: bool) -> None:
         """Take note of a table's names of columns, or compare them with those that were fitted."""
@@ -204,6 +210,8 @@ class TextClassifier(ClassifierMixin, TextEstimator):  # type: ignore[misc]
         if any(isinstance(value, float) and not math.isfinite(value) for value in y):  # also beside texts
             raise ValueError("y contains NaN or infinity; label these rows or leave them out")
         y = np.asarray(y)
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise ValueError("y contains NaN or infinity; label these rows or leave them out")
         if y.ndim != 1:
             raise ValueError(f"y has {y.ndim} dimensions; a text has one label")
         if y.dtype.kind == "O" and len(kinds := {type(value).__name__ for value in y.tolist()}) > 1:
@@ -372,10 +380,6 @@ def _single_texts(X: Any) -> list[str]:
 def _starts(tokens: Sequence[str]) -> list[int]:
     """Where tokens begin when single spaces stand between them, and where one more would."""
     return list(itertools.accumulate((len(token) + 1 for token in tokens), initial=0))
-
-
-def _row(given: Any) -> Any:
-    return given._asdict() if isinstance(given, TextInput) else given
 
 
 def _sequence(X: Any) -> list[Any]:

@@ -315,6 +315,6 @@ def judged(
     metrics: dict[str, Any] = dict(task.judge(encoded, gold, outputs, predictor.labels, predictor.decision))
     decisions = task.decisions(encoded, gold, outputs) if task.decides else None
     if decisions is not None:
-        metrics["ece"] = decisions.calibration_error
+        metrics["ece"] = task.calibration_error(rows, encoded, outputs, predictor.labels, predictor.decision, decisions)
     tables = {"rows": len(rows)} | task.confusion(gold, outputs, encoded, predictor.labels)
     return Judged(rows, encoded, outputs, metrics | tables, decisions)

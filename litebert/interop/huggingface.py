@@ -50,6 +50,8 @@ class LoadedModel(NamedTuple):
     """Parts with new random weights: heads by name, or "pooler"."""
     extra: dict[str, Any]
     """What `save_model` was given as `extra`."""
+    tokenizer: Tokenizer | None
+    """The one beside it."""
 
 
 def save_model(
@@ -160,7 +162,7 @@ def read_model(
     if config.labels != stored.labels:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(_LABELLED)}
     model, fresh = assemble(config, state, folder, heads=heads, values=values, generator=generator)
-    return LoadedModel(model, fresh, extra)
+    return LoadedModel(model, fresh, extra, tokenizer)
 
 
 def is_embedder(folder: str | Path) -> bool:

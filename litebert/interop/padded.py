@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from litebert.console import log
 from litebert.data.catalog import find_model
 from litebert.errors import InputError
 from litebert.interop.huggingface import SavedModel, read_model, save_model
@@ -55,6 +56,10 @@ class AlbertModel(nn.Module):
     def __init__(self, config: AlbertConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.model = build_model(config, self.heads, generator=generator)
+        self.tokenizer: Tokenizer | None = None
+        """That of the folder it was loaded from."""
+        self.extra: dict[str, Any] = {}
+        """What the folder keeps of the task beside the weights: columns, length, thresholds."""
 
     @property
     def config(self) -> AlbertConfig:
@@ -66,21 +71,29 @@ class AlbertModel(nn.Module):
         """Load a model folder, ours or one of transformers, or a model by its name, with config fields replaced; ready
         to answer.
 
-        A head that the folder lacks starts with random weights. Raises ModelFolderError, TokenizerError.
+        A head, or a pooler, that the folder lacks starts with random weights, and that is said. Raises
+        ModelFolderError, TokenizerError.
         """
-        return cls.wrap(read_model(find_model(folder), cls.heads, overrides=overrides).model).eval()
+        loaded = read_model(find_model(folder), cls.heads, overrides=overrides)
+        if loaded.fresh:
+            log(f"note: {folder} has no {', no '.join(loaded.fresh)}: new random weights, which say nothing untrained")
+        padded = cls.wrap(loaded.model).eval()
+        padded.tokenizer = loaded.tokenizer
+        padded.extra = loaded.extra if cls.heads and not loaded.fresh else {}
+        return padded
 
     @classmethod
     def wrap(cls, model: AlbertWithHeads) -> Self:
         """Put a packed model, which must have this class's heads, behind this boundary; weights are shared."""
         padded = cls.__new__(cls)
         nn.Module.__init__(padded)
-        padded.model = model
+        padded.model, padded.tokenizer, padded.extra = model, None, {}
         return padded
 
     def save_pretrained(self, folder: str | Path, tokenizer: Tokenizer | None = None) -> SavedModel:
-        """Write a model folder; see `huggingface.save_model`."""
-        return save_model(self.model, folder, tokenizer)
+        """Write a model folder, with the tokenizer that it was loaded with unless another is given, and with what its
+        task keeps beside the weights; see `huggingface.save_model`."""
+        return save_model(self.model, folder, tokenizer or self.tokenizer, self.extra)
 
     def forward(
         self,
@@ -94,12 +107,14 @@ class AlbertModel(nn.Module):
     ) -> AlbertOutput:
         """Encode ids (B, L) or word vectors (B, L, E); masks, segments and positions are (B, L).
 
-        Without them: no padding, segment 0, positions from 0. Raises InputError for what the model cannot take.
+        Without them: no padding, segment 0, positions from 0. One row, (1, L), stands for all. Raises InputError for
+        what the model cannot take.
         """
         ids = _input_ids(self.config, input_ids, inputs_embeds)  # (B, L)
-        _check_range("token_type_ids", token_type_ids, max(self.config.type_vocab_size, 1))
-        _check_range("position_ids", position_ids, self.config.max_position_embeddings)
-        mask = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()  # (B, L)
+        token_type_ids = _beside(ids, "token_type_ids", token_type_ids, max(self.config.type_vocab_size, 1))
+        position_ids = _beside(ids, "position_ids", position_ids, self.config.max_position_embeddings)
+        given = _beside(ids, "attention_mask", attention_mask, 2)
+        mask = torch.ones_like(ids, dtype=torch.bool) if given is None else given.bool()  # (B, L)
         trace = (
             Trace(attentions=[] if output_attentions else None) if output_hidden_states or output_attentions else None
         )
@@ -111,7 +126,7 @@ class AlbertModel(nn.Module):
         if output_attentions:  # in rows as they are given, so that probabilities have their columns
             positions = torch.arange(ids.shape[1], device=ids.device) if position_ids is None else position_ids
             segments = torch.zeros_like(ids) if token_type_ids is None else token_type_ids
-            positions, segments = positions.expand_as(ids), segments.expand_as(ids)
+            positions = positions.expand_as(ids)
             rows = albert.dense(ids, mask, segments, positions, inputs_embeds=inputs_embeds, trace=trace)
             hidden = rows.flatten(0, 1)[index]  # (T, H)
         else:
@@ -238,13 +253,17 @@ class AlbertForMultipleChoice(AlbertModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: Any,
     ) -> AlbertOutput:
         """As AlbertModel with tensors (B, N, L) for N choices; its other outputs have B x N rows. labels (B,)."""
+        if input_ids.ndim != 3:
+            raise InputError(f"the ids have {input_ids.ndim} dimension(s), not (rows, choices, length)")
         rows, choices = input_ids.shape[:2]
-        mask, segments = (None if x is None else x.flatten(0, 1) for x in (attention_mask, token_type_ids))
-        output = super().forward(input_ids.flatten(0, 1), mask, segments, **kwargs)
+        beside = (attention_mask, token_type_ids, position_ids)
+        mask, segments, positions = (None if x is None else x.flatten(0, -2) for x in beside)
+        output = super().forward(input_ids.flatten(0, 1), mask, segments, positions, **kwargs)
         logits: Tensor = self.model.heads["choice"](output.pooler_output)  # (B N, 1)
         output.logits = logits.view(rows, choices)
         if labels is not None:
@@ -280,6 +299,18 @@ def _input_ids(config: AlbertConfig, input_ids: Tensor | None, inputs_embeds: Te
         )
     _check_range("input_ids", input_ids, config.vocab_size)
     return input_ids
+
+
+def _beside(ids: Tensor, name: str, values: Tensor | None, size: int) -> Tensor | None:
+    """Check what stands beside ids (B, L), whole numbers below `size`, and return it as (B, L)."""
+    if values is None:
+        return None
+    if values.shape not in (ids.shape, (1, ids.shape[1]), ids.shape[1:]):
+        raise InputError(f"{name} is {tuple(values.shape)}, and the ids are {tuple(ids.shape)}: give one for each")
+    if values.is_floating_point() and not bool((values == values.round()).all() and (values.abs() < size).all()):
+        raise InputError(f"{name} holds other numbers than whole ones from 0 to {size - 1}: give these")
+    _check_range(name, values, size)
+    return values.to(ids.dtype).expand_as(ids)
 
 
 def _check_range(name: str, values: Tensor | None, size: int) -> None:

@@ -206,6 +206,9 @@ def _check_choices(config: AlbertConfig) -> None:
         )
     if not config.labels or not all(isinstance(label, str) for label in config.labels):
         raise ConfigError(f"labels {config.labels!r} name no classes: give at least one, each as text")
+    if len(set(config.labels)) < len(config.labels):
+        twice = next(label for label in config.labels if config.labels.count(label) > 1)
+        raise ConfigError(f"labels: {twice!r} names two classes; give each a name of its own (id2label in config.json)")
 
 
 def _is_number(value: object) -> bool:

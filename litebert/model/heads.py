@@ -123,19 +123,12 @@ class TaskSpec(NamedTuple):
     reads: str
     """`tokens`: vectors of chosen tokens (M, H); `pooled`: the pooler's vectors (S, H); `sequences`: those of all
     tokens, and the batch that says whose they are."""
-    problem_type: str | None = None
-    """Hugging Face's word for the kind of target."""
 
 
 TASKS: dict[str, TaskSpec] = {
     "masked_lm": TaskSpec("AlbertForMaskedLM", lambda c, a: MaskedLMHead(c, a.embedding.word), "tokens"),
     "sentence_order": TaskSpec("AlbertForPreTraining", lambda c, _: SentenceOrderHead(c), "pooled"),
-    "classify": TaskSpec(
-        "AlbertForSequenceClassification",
-        lambda c, _: SequenceClassificationHead(c),
-        "pooled",
-        "single_label_classification",
-    ),
+    "classify": TaskSpec("AlbertForSequenceClassification", lambda c, _: SequenceClassificationHead(c), "pooled"),
     "ner": TaskSpec("AlbertForTokenClassification", lambda c, _: TokenClassificationHead(c), "tokens"),
     "qa": TaskSpec("AlbertForQuestionAnswering", lambda c, _: SpanHead(c), "tokens"),
     "choice": TaskSpec("AlbertForMultipleChoice", lambda c, _: ChoiceHead(c), "pooled"),

@@ -4,6 +4,7 @@ Each choice is a sequence, `[CLS] context [SEP] question choice [SEP]`; a softma
 Dimensions: R rows, O choices of all rows, n sequences, S sequences of a batch.
 """
 
+import itertools
 import re
 import string
 from collections import Counter
@@ -20,7 +21,7 @@ from litebert.data.examples import Ints, Items, SequenceBatch, encode_rows
 from litebert.data.labelled import Columns, Labelled, first_of, kind_of, label_column, list_of, text_of, there, value_of
 from litebert.errors import InputError
 from litebert.evaluate.calibration import Decisions
-from litebert.evaluate.metrics import Floats, Metrics
+from litebert.evaluate.metrics import Floats, Metrics, log_softmax
 from litebert.model.outputs import window_means
 from litebert.tasks.imitation import Opinion, grouped_divergence
 from litebert.tasks.task import (
@@ -37,6 +38,7 @@ from litebert.tasks.task import (
 from litebert.text.tokenizer import Tokenizer
 
 CONTEXT_NAMES = ("context", "article", "passage", "premise", "text", "sent1")
+QUESTION_NAMES = ("question", "query", "sent2")
 CHOICES_NAMES = ("choices", "options", "answers", "endings")
 _NUMBERED = re.compile(r"(?i)(choice|option|ending|answer)_?([0-9]{1,9}|[a-j])$")
 
@@ -94,7 +96,7 @@ class Choice(Task[Choices, int, ChoiceEncoded, Ints]):
         """--text names the contexts, --text-pair the questions, which need not be there."""
         names = [str(name) for name in present]
         trained = trained or Columns()
-        question = wanted.text_pair or first_of(names, [n for n in (trained.text_pair, "question", "query") if n])
+        question = wanted.text_pair or first_of(names, [n for n in (trained.text_pair, *QUESTION_NAMES) if n])
         context = wanted.text or first_of(names, [n for n in (trained.text, *CONTEXT_NAMES) if n])
         if context is None and question is not None and wanted.text_pair is None:
             context, question = question, None  # a question and its answers, nothing else
@@ -271,12 +273,8 @@ def _choice_means(encoded: ChoiceEncoded, logits: Tensor, batch: SequenceBatch) 
 
 def _log_probabilities(encoded: ChoiceEncoded, outputs: Floats) -> list[Any]:
     """For each row the log-probabilities of its choices."""
-    logits = window_means(encoded.examples, outputs)[:, 0].astype(np.float64)
-    result = []
-    for start, end in zip(encoded.bounds[:-1], encoded.bounds[1:], strict=True):
-        values = logits[start:end] - logits[start:end].max()
-        result.append(values - np.log(np.exp(values).sum()))
-    return result
+    logits = window_means(encoded.examples, outputs)[:, 0]
+    return [log_softmax(logits[start:end]) for start, end in itertools.pairwise(encoded.bounds)]
 
 
 def _accuracy(gold: Sequence[int], given: Sequence[int]) -> Metrics:

@@ -26,7 +26,7 @@ from litebert.data.rows import FORMATS, STDIN, Row
 from litebert.errors import InputError
 from litebert.evaluate.calibration import Decisions
 from litebert.evaluate.entities import Chunk, chunks, entity_metrics, parse_tag, tags_of
-from litebert.evaluate.metrics import Doubles, Floats, Metrics
+from litebert.evaluate.metrics import Doubles, Floats, Metrics, log_softmax
 from litebert.tasks.imitation import divergence
 from litebert.tasks.spans import Spans, conll_rows, spans_of
 from litebert.tasks.task import DIGITS, Encoded, ItemLoss, Lesson, Task, Weighting, Windowing, sequence_of, shares
@@ -422,8 +422,4 @@ def _word_log_probabilities(encoded: NerEncoded, outputs: Floats) -> list[Double
         better = around > room[row][words]
         room[row][words[better]] = around[better]
         result[row][words[better]] = logits[tokens[better]]
-    for values in result:
-        if len(values):
-            values -= values.max(1, keepdims=True)
-            values -= np.log(np.exp(values).sum(1, keepdims=True))
-    return result
+    return [log_softmax(values) for values in result]

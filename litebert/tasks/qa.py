@@ -21,7 +21,7 @@ from litebert.data.packing import split_name
 from litebert.data.questions import Given, given_answers, place_of, read_squad
 from litebert.data.rows import STDIN, Row
 from litebert.errors import InputError
-from litebert.evaluate.calibration import Decisions
+from litebert.evaluate.calibration import Decisions, expected_calibration_error
 from litebert.evaluate.metrics import Bools, Doubles, Floats, Metrics
 from litebert.evaluate.squad import exact_match, right_answers, squad_metrics
 from litebert.tasks.imitation import Opinion, grouped_divergence
@@ -420,6 +420,20 @@ class QuestionAnswering(Task[Question, Target, QaEncoded, QaGold]):
     def varied(self, gold: QaGold) -> bool:
         """Whether there are different answers."""
         return len({target.answers for target in gold.targets}) > 1
+
+    def calibration_error(
+        self,
+        rows: Labelled[Question, Target],
+        encoded: QaEncoded,
+        outputs: Floats,
+        labels: Sequence[str],
+        decision: Mapping[str, Any],
+        decisions: Decisions,
+    ) -> float:
+        """That of the answers which are given, as the threshold for none has it."""
+        answers = self.answers(encoded, outputs, labels, decision)
+        sure = np.array([answer.score for answer in answers], dtype=np.float64)
+        return expected_calibration_error(sure, self.right_answers(rows, answers, decisions))
 
     def right_answers(
         self, rows: Labelled[Question, Target], answers: Sequence[QuestionAnswer], decisions: Decisions

@@ -23,7 +23,7 @@ FIELDS = {
 }  # fmt: skip
 """The task that a record with such a field answers, the most telling first."""
 WRITTEN = {
-    "entities": {"entities"}, "qa": {"answer", "no_answer_score"}, "choice": {"choice", "scores"},
+    "ner": {"entities"}, "qa": {"answer", "no_answer_score"}, "choice": {"choice", "scores"},
     "multilabel": {"labels", "scores"}, "regress": {"value"}, "embed": {"similarity"},
     "classify": {"label", "score", "scores"},
 }  # fmt: skip
@@ -143,7 +143,16 @@ def _read(path: str | Path, task: str | None) -> tuple[AnyTask, list[tuple[str, 
             columns = ", ".join(f"{name!r} ({one})" for one, name in found.items())
             raise InputError(f"{path} has columns of answers to several tasks: {columns}; name it: --task TASK")
         return TASKS[told[0]], records
+    if set(found.values()) == {"prediction"} and any(_has_fraction(fields["prediction"]) for _, fields in records):
+        return TASKS["regress"], records  # as GLUE's server has it for STS-B
     return TASKS[next(iter(found))], records
+
+
+def _has_fraction(value: object) -> bool:
+    try:
+        return not float(str(value)).is_integer()
+    except (ValueError, OverflowError):
+        return False
 
 
 def _matched(

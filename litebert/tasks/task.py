@@ -334,6 +334,18 @@ class Task(ABC, Generic[InputT, TargetT, EncodedT, GoldT]):
         """
         raise NotImplementedError(f"{self.name} has no classes")
 
+    def calibration_error(
+        self,
+        rows: Labelled[InputT, TargetT],
+        encoded: EncodedT,
+        outputs: Floats,
+        labels: Sequence[str],
+        decision: Mapping[str, Any],
+        decisions: Decisions,
+    ) -> float:
+        """The expected calibration error of the answers, for tasks with `decides`."""
+        return decisions.calibration_error
+
     def right_answers(self, rows: Labelled[InputT, TargetT], answers: Sequence[Any], decisions: Decisions) -> Bools:
         """Which rows' answers are right, for tasks with an `answer_field`: (R,)."""
         return decisions.correct

@@ -12,7 +12,7 @@ import numpy as np
 from litebert.data.examples import encode_rows
 from litebert.data.labelled import Columns, TargetT, texts_of
 from litebert.errors import InputError
-from litebert.evaluate.metrics import Doubles, Floats
+from litebert.evaluate.metrics import Doubles, Floats, log_softmax
 from litebert.model.outputs import window_means
 from litebert.tasks.task import Encoded, GoldT, Task, Windowing
 from litebert.text.tokenizer import Tokenizer
@@ -83,5 +83,4 @@ class TextTask(Task[TextInput, TargetT, Encoded, GoldT]):
 
 def probabilities(logits: Floats) -> Doubles:
     """Softmax over the last axis: (R, C) -> (R, C)."""
-    wide = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return wide / wide.sum(1, keepdims=True)  # type: ignore[no-any-return]
+    return np.exp(log_softmax(logits))

@@ -57,6 +57,13 @@ def test_recall_is_of_labels_that_rows_have() -> None:
     assert metrics["macro_precision"] == pytest.approx(2 / 3)
 
 
+def test_answers_that_differ_by_rounding_alone_are_constant() -> None:
+    gold, step = np.arange(6.0), np.spacing(np.float32(0.7))
+    predicted = 0.7 + step * np.array([0, 1, 0, 1, 1, 0])
+    assert regression_metrics(gold, predicted.astype(np.float64))["pearson_spearman"] == 0
+    assert regression_metrics(gold, 0.7 + 100 * step * gold)["pearson_spearman"] == pytest.approx(1)
+
+
 @pytest.mark.parametrize("classes", [2, 3, 12])
 def test_matthews_of_any_number_of_classes_is_scikit_learns(classes: int) -> None:
     generator = np.random.default_rng(classes)

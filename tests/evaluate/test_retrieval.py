@@ -38,7 +38,12 @@ def test_a_query_without_a_relevant_document_counts_as_nothing_found(tmp_path: P
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), min_size=12, max_size=40, unique_by=lambda pair: pair[1])
+    st.lists(
+        st.tuples(st.integers(0, 3), st.floats(0, 1, width=32)),
+        min_size=12,
+        max_size=40,
+        unique_by=lambda pair: pair[1],
+    )
 )
 def test_equal_to_scikit_learn(documents: list[tuple[int, float]]) -> None:
     judged = {f"{i:02}": grade for i, (grade, _) in enumerate(documents)}
@@ -54,6 +59,21 @@ def test_equal_to_scikit_learn(documents: list[tuple[int, float]]) -> None:
 
 def test_equal_scores_are_ranked_by_name_as_trec_eval_does() -> None:
     assert ranked({"1": 0.5, "10": 0.5, "2": 0.5, "a": 1.0}) == ["a", "2", "10", "1"]
+    assert ranked({"a": 0.123456789, "b": 0.1234567889}) == ["b", "a"], "equal in the single precision of trec_eval"
+
+
+def test_documents_that_are_worse_than_irrelevant_count_as_irrelevant() -> None:
+    """As TREC's judgements of spam, below 0."""
+    metrics = retrieval_metrics({"q": {"spam": -2, "x": 1}}, {"q": ["spam", "x"]})
+    assert metrics == retrieval_metrics({"q": {"spam": 0, "x": 1}}, {"q": ["spam", "x"]})
+    assert metrics["mrr"] == 0.5
+
+
+def test_rankings_that_are_none() -> None:
+    with pytest.raises(InputError, match="no rankings"):
+        retrieval_metrics({"q": {"x": 1}}, {})
+    with pytest.raises(InputError, match="the ranking for 'q' has a document twice"):
+        retrieval_metrics({"q": {"x": 1}}, {"q": ["x", "x"]})
 
 
 def test_all_forms_of_files_say_the_same(tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_odds_above_one_withdraw_an_answer_as_the_official_threshold_does() -> N
     assert squad_metrics(gold, given, {"a": 0.1, "b": 1.0, "c": 0.2})["NoAns_exact"] == 0
 
 
+def test_of_thresholds_that_are_as_good_the_least_is_the_best() -> None:
+    """As in the official script, which takes a new one only where it is better."""
+    gold: dict[str, list[str]] = {"a": [], "b": ["right"], "c": []}
+    metrics = squad_metrics(gold, dict.fromkeys("abc", "right"), {"a": 0.6, "b": 0.2, "c": 0.6})
+    assert (metrics["best_exact"], metrics["best_exact_thresh"]) == (100, 0.2)
+    metrics = squad_metrics({"a": [], "b": ["right"]}, {"a": "x", "b": "right"}, {"a": 0.1, "b": 0.3})
+    assert (metrics["best_exact"], metrics["best_exact_thresh"]) == (50, 0)
+
+
 def test_thresholds_by_brute_force() -> None:
     generator = np.random.default_rng(0)
     for _ in range(50):

@@ -331,6 +331,8 @@ def test_what_is_refused(model: Path) -> None:
         quick(TextClassifier, Path("nope")).fit(TEXTS, LABELS)
     with pytest.raises(ValueError, match="y contains NaN or infinity"):
         quick(TextClassifier, model).fit(TEXTS, [float("nan"), *LABELS[1:]])
+    with pytest.raises(ValueError, match="y contains NaN or infinity"):
+        quick(TextClassifier, model).fit(TEXTS, np.array([np.nan, *([0, 1] * len(TEXTS))[1 : len(TEXTS)]], np.float32))
     with pytest.raises(ValueError, match=r"mixes values of several types \(NoneType, str\)"):
         quick(TextClassifier, model).fit(TEXTS, [*LABELS[:-1], None])
     for name, value in (("model", 5), ("held_out", "x"), ("seed", None), ("settings", 5)):

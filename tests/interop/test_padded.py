@@ -11,12 +11,17 @@ from torch.testing import assert_close
 
 import litebert
 from litebert.errors import InputError
+from litebert.interop.huggingface import read_model, save_model
 from litebert.interop.padded import (
     AlbertForMaskedLM,
+    AlbertForMultipleChoice,
     AlbertForPreTraining,
+    AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
     AlbertModel,
 )
+from litebert.text.tokenizer import Tokenizer
+from tests.labelled import small_model
 from tests.models import OWN_BLOCK, SEQUENCES, config_of, packed_batch, random_model, segments_of
 
 BLOCKS = pytest.mark.parametrize("fields", [{}, OWN_BLOCK], ids=["post_norm", "pre_norm"])
@@ -121,6 +126,24 @@ def test_classification_losses(fields: dict[str, Any], labels: Tensor, expected:
     assert_close(output.loss, expected(output.logits, labels))
 
 
+def test_one_row_beside_the_ids_stands_for_all() -> None:
+    model = AlbertModel(config_of()).eval()
+    ids, mask = torch.tensor([[2, 5, 6, 3, 0], [2, 7, 8, 3, 0]]), torch.tensor([[1, 1, 1, 1, 0]])
+    expected = model(ids, mask.expand(2, 5), torch.zeros_like(ids))
+    for given in (mask, mask.float(), mask.bool()):
+        assert torch.equal(model(ids, given, torch.zeros(1, 5)).last_hidden_state, expected.last_hidden_state)
+
+
+def test_positions_of_choices() -> None:
+    model = AlbertForMultipleChoice(config_of()).eval()
+    ids = torch.arange(4, 28).view(2, 3, 4)
+    positions = torch.arange(4).expand(2, 3, 4)
+    assert torch.equal(model(ids, position_ids=positions).logits, model(ids).logits)
+    assert not torch.equal(model(ids, position_ids=positions.flip(-1)).logits, model(ids).logits)
+    with pytest.raises(InputError, match="2 dimension"):
+        model(ids[0])
+
+
 # -- folders -------------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +156,29 @@ def test_to_a_folder_and_back(tmp_path: Path) -> None:
     assert torch.equal(again(**padded()).prediction_logits, model(**padded()).prediction_logits)
     classifier = litebert.AlbertForSequenceClassification.from_pretrained(saved.folder, labels=("a", "b", "c"))
     assert classifier(**padded()).logits.shape == (4, 3)
+
+
+def test_a_folder_keeps_what_belongs_to_its_task(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Its tokenizer and what was decided, also where it is written over; a model of another class has no such task."""
+    folder, extra = tmp_path / "m", {"task": "qa", "decision": {"no_answer_threshold": 0.25}}
+    small_model(folder, tokenizer, ("qa",))
+    save_model(read_model(folder).model, folder, tokenizer, extra)
+    AlbertForQuestionAnswering.from_pretrained(folder).save_pretrained(folder)
+    again = read_model(folder)
+    assert again.extra == extra
+    assert again.tokenizer is not None
+    assert again.tokenizer.fingerprint == tokenizer.fingerprint
+    AlbertModel.from_pretrained(folder).save_pretrained(tmp_path / "plain")
+    assert read_model(tmp_path / "plain").extra == {}
+    assert read_model(tmp_path / "plain").tokenizer is not None
+
+
+def test_new_weights_are_told(tmp_path: Path, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = small_model(tmp_path / "m", tokenizer, ("qa",))
+    AlbertForQuestionAnswering.from_pretrained(folder)
+    assert capsys.readouterr().err == ""
+    AlbertForSequenceClassification.from_pretrained(folder)
+    assert "has no classify: new random weights" in capsys.readouterr().err
 
 
 # -- wrong input ---------------------------------------------------------------------------------------------------
@@ -155,6 +201,10 @@ def test_to_a_folder_and_back(tmp_path: Path) -> None:
             {"input_ids": torch.ones(1, 3, dtype=torch.int64), "position_ids": torch.tensor([[0, 1, 40]])},
             "position_ids",
         ),
+        ({"input_ids": torch.ones(3, 6, dtype=torch.int64), "attention_mask": torch.ones(3, 5)}, r"\(3, 5\).*\(3, 6\)"),
+        ({"input_ids": torch.ones(3, 6, dtype=torch.int64), "token_type_ids": torch.ones(2, 6)}, "give one for each"),
+        ({"input_ids": torch.ones(1, 2, dtype=torch.int64), "attention_mask": torch.tensor([[0.0, -3e38]])}, "0 to 1"),
+        ({"input_ids": torch.ones(1, 2, dtype=torch.int64), "attention_mask": torch.tensor([[0, 2]])}, "0 to 1"),
     ],
 )
 def test_input_that_the_model_cannot_take(arguments: dict[str, Tensor], word: str) -> None:

@@ -82,6 +82,7 @@ def test_groups_have_two_spellings_and_one_meaning() -> None:
         ({"initializer_range": float("inf")}, "initializer_range"),
         ({"pad_token_id": 100}, "pad_token_id"),
         ({"labels": ()}, "labels"),
+        ({"labels": ("a", "b", "a")}, "'a' names two classes"),
         ({"problem_type": "guess"}, "regression"),
         ({"hiden_size": 32}, "hiden_size"),
     ],

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from litebert.errors import ConfigError
 from litebert.interop.convert import convert
 from litebert.interop.huggingface import load_model
-from litebert.model.attention import packed_layout, rotary_angles
+from litebert.model.attention import attend_rows, packed_layout, rotary_angles
 from litebert.model.config import PRESETS, preset
 from litebert.model.encoder import Attention, FeedForward, Trace, activation, gelu_tanh
 from litebert.model.heads import AlbertWithHeads, build_model
@@ -259,6 +259,14 @@ def test_attention_dropout_is_on_the_probabilities(fields: dict[str, str]) -> No
     model.eval().albert(batch, trace=whole)
     assert whole.attentions is not None
     assert_close(dropped, torch.where(dropped == 0, 0.0, whole.attentions[0] / 0.6))
+
+
+def test_attention_dropout_in_half_precision() -> None:
+    """Whose gradients another kernel computes on a CPU, which knows no dropout."""
+    rows = torch.randn(2, 8, 3, 2, 16, dtype=torch.bfloat16).requires_grad_()
+    for kernel in ("padded", "fused"):
+        assert attend_rows(rows, None, None, None, kernel, 0.0)[0].any()
+        assert not attend_rows(rows, None, None, None, kernel, 1.0)[0].any()
 
 
 def test_classifier_dropout() -> None:

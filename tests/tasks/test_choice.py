@@ -29,6 +29,7 @@ CHOICES = ["It was wet.", "It was dry.", "Nobody knows."]
         {**ONE, "choices": CHOICES, "label": "1"},
         {**ONE, "options": CHOICES, "answer": "B"},
         {**ONE, "endings": CHOICES, "label": "It was dry."},
+        {"sent1": "It rained.", "sent2": "What then?", **{f"ending{i}": t for i, t in enumerate(CHOICES)}, "label": 1},
         {"article": "It rained.", "question": "What then?", "options": CHOICES, "answer": "b"},
         {**ONE, **{f"choice{i}": text for i, text in enumerate(CHOICES, 1)}, "label": 1},
         {**ONE, **{f"ending{i}": text for i, text in enumerate(CHOICES)}, "label": 1.0},

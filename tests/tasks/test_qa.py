@@ -14,7 +14,7 @@ import litebert
 from litebert.data.labelled import Columns
 from litebert.data.questions import Given, place_of
 from litebert.errors import InputError
-from litebert.evaluate.calibration import Decisions
+from litebert.evaluate.calibration import Decisions, expected_calibration_error
 from litebert.evaluate.squad import exact_match
 from litebert.tasks.qa import BEST, QaEncoded, QaGold, Question, QuestionAnswer, QuestionAnswering, Span
 from litebert.tasks.task import Windowing
@@ -138,6 +138,36 @@ def test_the_best_spans_by_brute_force(tokenizer: Tokenizer) -> None:
     assert unsure.score == pytest.approx(values[0] / values.sum(), rel=1e-4)
     assert [(span.start, span.end) for span in answer.alternatives] == ranked[1:5]
     assert all(isinstance(span, Span) for span in answer.alternatives)
+
+
+def test_an_answer_has_thirty_pieces_at_most(tokenizer: Tokenizer) -> None:
+    """As in the official code of BERT and ALBERT."""
+    encoded = TASK.encode([Question("Where?", "a b c d " * 12)], tokenizer, Windowing(64))
+    begin, pieces = int(encoded.examples.second[0]), len(encoded.offsets[0])
+    assert pieces > 40
+    for size in (30, 31):
+        outputs = np.zeros((len(encoded.examples.tokens), 2), dtype=np.float32)
+        outputs[begin, 0], outputs[begin + size - 1, 1] = 9, 9
+        (answer,) = TASK.answers(encoded, outputs, LABELS, {})
+        whole = (int(encoded.offsets[0][0, 0]), int(encoded.offsets[0][size - 1, 1]))
+        assert ((answer.start, answer.end) == whole) == (size == 30)
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 1.0])
+def test_the_calibration_error_is_that_of_the_answers_given(
+    tokenizer: Tokenizer, tmp_path: Path, threshold: float
+) -> None:
+    rows, encoded, gold = learn(tokenizer, write_json(tmp_path / "2.json", squad(unanswerable=True)), Windowing(24))
+    outputs = np.random.default_rng(0).normal(size=(len(encoded.examples.tokens), 2)).astype(np.float32)
+    decision = {"no_answer_threshold": threshold}
+    answers = TASK.answers(encoded, outputs, LABELS, decision)
+    wanted = [[given.text for given in target.answers] or [""] for target in gold.targets]
+    right = [
+        any(exact_match(text, answer.answer) for text in texts) for texts, answer in zip(wanted, answers, strict=True)
+    ]
+    found = TASK.calibration_error(rows, encoded, outputs, LABELS, decision, TASK.decisions(encoded, gold, outputs))
+    sure = np.array([answer.score for answer in answers])
+    assert found == pytest.approx(expected_calibration_error(sure, np.array(right)))
 
 
 def test_decisions_are_as_sure_as_the_answers_and_as_right(tokenizer: Tokenizer, tmp_path: Path) -> None:

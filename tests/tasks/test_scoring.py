@@ -12,7 +12,7 @@ import pytest
 from litebert.cli import main
 from litebert.data.labelled import Columns
 from litebert.errors import ConfigError, InputError
-from litebert.tasks.scoring import score_files
+from litebert.tasks.scoring import FIELDS, WRITTEN, score_files
 from tests.evaluate.test_squad import questions, recorded
 from tests.labelled import write_jsonl
 from tests.tasks.rows import choice_rows, conll, ner_rows, squad, write_json
@@ -118,9 +118,23 @@ def test_fields_of_the_rows_are_not_taken_for_answers(tmp_path: Path) -> None:
     pairs = [{"text": "a", "text_pair": "b", "label": i, "score": i, "similarity": i / 5} for i in range(5)]
     found = score_files(write_jsonl(tmp_path / "a.jsonl", pairs), write_jsonl(tmp_path / "pairs.jsonl", pairs))
     assert found["spearman"] == pytest.approx(1)
+    spans = [{"id": "1", "text": "Ann ran", "label": "news", "entities": [{"start": 0, "end": 3, "label": "PER"}]}]
+    entities = write_jsonl(tmp_path / "spans.jsonl", spans)
+    assert score_files(entities, entities)["f1"] == 1
+    assert WRITTEN.keys() == set(FIELDS.values())
     unclear = write_jsonl(tmp_path / "a.jsonl", [{"answer": "yes", "label": "yes"}] * 5)
     with pytest.raises(InputError, match=r"answers to several tasks: 'label' \(classify\), 'answer' \(qa\); name it"):
         score_files(unclear, gold)
+
+
+def test_predictions_of_numbers_in_the_form_of_the_server(tmp_path: Path) -> None:
+    pairs: list[dict[str, object]] = [{"text": "a", "text_pair": "b", "label": i + 0.5} for i in range(5)]
+    gold = write_jsonl(tmp_path / "gold.jsonl", pairs)
+    given = tmp_path / "STS-B.tsv"
+    given.write_text("index\tprediction\n" + "".join(f"{i}\t{i / 2}\n" for i in range(5)))
+    assert score_files(given, gold)["pearson"] == pytest.approx(1)
+    given.write_text("index\tprediction\n" + "".join(f"{i}\t{i + 0.5}\n" for i in range(5)))
+    assert "accuracy" not in score_files(given, gold)
 
 
 def test_questions_whose_ids_repeat_are_all_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
