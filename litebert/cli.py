@@ -25,7 +25,8 @@ app = App(
     name="litebert",
     version=__version__,
     help="The complete ALBERT system: raw text to pre-trained encoder, to task model, to answers on a plain CPU.\n\n"
-    "Every command takes --json: stdout is then one JSON object and all else goes to stderr.",
+    "Every command takes --json: stdout is then one JSON object and all else goes to stderr. What `predict` and "
+    "`tokenizer encode` answer are JSON lines anyway.",
     help_format="markdown",
 )
 tokenizer = App(name="tokenizer", help="Train a tokenizer, or see how one divides text.")

@@ -86,13 +86,13 @@ class JudgeFlags:
     out_of_scope: Path | None = None
     """Rows that have none of the labels: how well they are told from those of `data`."""
     dev: Path | None = None
-    """Labelled rows to choose a threshold for `out_of_scope` by; with `dev_out_of_scope`."""
+    """Labelled rows to choose a threshold for --out-of-scope by; with --dev-out-of-scope."""
     dev_out_of_scope: Path | None = None
-    """Rows of no label to choose a threshold by; with `dev`."""
+    """Rows of no label to choose a threshold by; with --dev."""
     perturb: Switch = False
     """Judge the rows again with typos, other letters, spellings and words, and phrases said otherwise."""
     seed: MaybeWhole = None
-    """Of `perturb`; 1 where not given."""
+    """Of --perturb; 1 where not given."""
 
 
 def finetune(task: str, /, *, flags: FinetuneFlags) -> Answer:
