@@ -143,7 +143,7 @@ def _read(path: str | Path, task: str | None) -> tuple[AnyTask, list[tuple[str, 
             columns = ", ".join(f"{name!r} ({one})" for one, name in found.items())
             raise InputError(f"{path} has columns of answers to several tasks: {columns}; name it: --task TASK")
         return TASKS[told[0]], records
-    if set(found.values()) == {"prediction"} and any(_has_fraction(fields["prediction"]) for _, fields in records):
+    if set(found.values()) == {"prediction"} and any(_has_fraction(fields.get("prediction")) for _, fields in records):
         return TASKS["regress"], records  # as GLUE's server has it for STS-B
     return TASKS[next(iter(found))], records
 
